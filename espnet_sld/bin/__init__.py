@@ -1,0 +1,1 @@
+"""One thin command per stage: parse, call one function, exit."""
