@@ -1,0 +1,130 @@
+"""The command line of Kaldi's run.pl and slurm.pl: options, an optional JOB=1:32, a log file, a command."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from espnet_sld.errors import InputError
+
+# Options of every back-end: name → kind of value. A back-end ignores what it has no use for.
+OPTIONS = {
+    "max_jobs_run": "count",
+    "gpu": "number",
+    "num_threads": "count",
+    "mem": "text",
+    "time": "text",
+    "config": "text",
+    "retries": "number",
+}
+# What clusters add; free text, so that one cmd.sh line serves every back-end.
+CLUSTER_OPTIONS = ("account", "constraint", "num_nodes", "partition", "qos")
+ARRAY = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command of an array, its placeholders replaced."""
+
+    index: int
+    log: Path
+    command: list[str]
+
+    @property
+    def result(self) -> Path:
+        """The JSON beside the log: `x.3.log` → `x.3.json`."""
+        stem = self.log.name[:-4] if self.log.name.endswith(".log") else self.log.name
+        return self.log.with_name(stem + ".json")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A parsed command line.
+
+    `variable` is the array's placeholder (`JOB`), None for a single task, whose index is then 1.
+    """
+
+    options: dict[str, str]
+    variable: str | None
+    first: int
+    last: int
+    log: str
+    command: list[str] = field(default_factory=list)
+
+    def number(self, name: str, default: int) -> int:
+        """A numeric option."""
+        return int(self.options.get(name, default))
+
+    def tasks(self) -> list[Task]:
+        """Every task; the placeholder is replaced in the log's name and in each argument, as run.pl does."""
+        return [
+            Task(index, Path(self._fill(self.log, index)), [self._fill(word, index) for word in self.command])
+            for index in range(self.first, self.last + 1)
+        ]
+
+    def _fill(self, text: str, index: int) -> str:
+        return text if self.variable is None else text.replace(self.variable, str(index))
+
+    @property
+    def name(self) -> str:
+        """What to call the array in messages: `log/units.JOB.log` → `units`."""
+        name = Path(self.log).name
+        name = name[:-4] if name.endswith(".log") else name
+        if self.variable is not None:
+            name = name.replace(self.variable, "")
+        return re.sub(r"[._-]{2,}", ".", name).strip("._-") or "tasks"
+
+
+def parse(argv: list[str], *, extra_options: tuple[str, ...] = CLUSTER_OPTIONS) -> Request:
+    """Read a submitter's arguments.
+
+    Args:
+        argv: `[--option value]… [JOB=1:32] log command…`; options may also follow JOB=…,
+            and `--name=value` is read too.
+        extra_options: names accepted beside `OPTIONS`, e.g. those of a site's configuration file.
+
+    Raises:
+        InputError: an unknown option, a bad number or range, no command, or an array without its
+            placeholder in the log's name (all tasks would write one file).
+    """
+    options: dict[str, str] = {}
+    variable, first, last = None, 1, 1
+    position = 0
+    while position < len(argv):
+        word = argv[position]
+        array = ARRAY.fullmatch(word)
+        if word.startswith("-"):
+            position += 1
+            name, separator, value = word.lstrip("-").partition("=")
+            if not separator:
+                if position >= len(argv):
+                    raise InputError(f"{word} needs a value")
+                value = argv[position]
+                position += 1
+            options.update([_option(word, name, value, extra_options)])
+        elif array and variable is None:
+            variable, first, last = array[1], int(array[2]), int(array[3] or array[2])
+            if last < first:
+                raise InputError(f"{word}: the range is empty; write {variable}=1:N")
+            position += 1
+        else:
+            break
+    rest = argv[position:]
+    if len(rest) < 2:
+        raise InputError("expected: [--option value]… [JOB=1:N] LOG COMMAND…; see --help")
+    if variable is not None and last > first and variable not in rest[0]:
+        raise InputError(f"the log's name '{rest[0]}' lacks {variable}: every task would write the same file")
+    return Request(options, variable, first, last, rest[0], rest[1:])
+
+
+def _option(word: str, name: str, value: str, extra: tuple[str, ...]) -> tuple[str, str]:
+    key = name.replace("-", "_")
+    if key not in OPTIONS and key not in extra:
+        known = " ".join("--" + option.replace("_", "-") for option in OPTIONS)
+        raise InputError(f"unknown option {word.partition('=')[0]}; known: {known}")
+    kind = OPTIONS.get(key, "text")
+    if kind != "text" and not (value.isdigit() and int(value) >= (kind == "count")):
+        least = " from 1" if kind == "count" else ""
+        raise InputError(f"--{name} takes a whole number{least}, not '{value}'")
+    return key, value
