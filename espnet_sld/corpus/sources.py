@@ -1,0 +1,166 @@
+"""Decoding through soundfile: files, audio inside Kaldi arks, the output of commands (no shell)."""
+
+import io
+import os
+import shlex
+import struct
+import subprocess
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from espnet_sld.errors import InputError
+
+REMOVE = "copy it again, or remove it (utils/fix_data_dir --check_audio true DIR)"
+# Sizes that programs writing to a pipe put into a WAV header: "unknown".
+UNKNOWN_WAV_SIZE = 0x7FFFF000
+# soundfile reports this order of magnitude for a stream whose header does not give its length.
+UNKNOWN_FRAMES = 2**40
+BLOCK = 2**20
+SHELL_ONLY = ("&", ";", "<", ">", "`", "$(", "*")
+
+
+class Recording(NamedTuple):
+    """Samples (frames, channels) float32 at full scale ±1, and their rate in Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+
+def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
+    """Decode a sound file, and make sure that all of it is there.
+
+    Decoders return what they find: a WAV cut short reads as a shorter recording. So the samples are
+    counted against the header.
+    """
+    import soundfile
+
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(f"{where}: no such file (relative paths start at {Path.cwd()}); correct wav.scp")
+        if path.stat().st_size == 0:
+            raise InputError(f"{where}: is empty (0 bytes); {REMOVE}")
+        with path.open("rb") as stream:
+            return read_file(stream, where)
+    missing = missing_wav_bytes(source)
+    if missing:
+        raise InputError(f"{where}: truncated, {missing} bytes are missing at the end; {REMOVE}")
+    try:
+        with soundfile.SoundFile(source) as sound:
+            rate, frames = sound.samplerate, sound.frames
+            if frames >= UNKNOWN_FRAMES:
+                samples, frames = _read_to_end(sound), -1
+            else:
+                samples = sound.read(dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise InputError(f"{where}: cannot be decoded, truncated or corrupt ({reason}); {REMOVE}") from None
+    if frames >= 0 and samples.shape[0] != frames:
+        raise InputError(
+            f"{where}: truncated or corrupt, {samples.shape[0]} of {frames} samples decoded; {REMOVE}"
+        )
+    return Recording(samples, rate)
+
+
+def _read_to_end(sound) -> np.ndarray:
+    blocks = [np.zeros((0, sound.channels), np.float32)]
+    while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks)
+
+
+def missing_wav_bytes(stream: BinaryIO) -> int:
+    """Bytes that a RIFF/WAVE header promises and the stream lacks; 0 if none, and for other formats.
+
+    The stream is left at its start.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    head, missing = stream.read(12), 0
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        while len(chunk := stream.read(8)) == 8:
+            (length,) = struct.unpack("<I", chunk[4:])
+            if chunk[:4] == b"data":
+                missing = 0 if length >= UNKNOWN_WAV_SIZE else max(0, stream.tell() + length - size)
+                break
+            stream.seek(length + length % 2, os.SEEK_CUR)
+    stream.seek(0)
+    return missing
+
+
+def read_ark(path: str, offset: int, where: str) -> Recording:
+    """Decode the audio at a byte offset of a Kaldi ark, as Kaldi or kaldiio write it.
+
+    That is a WAV or FLAC file itself, or `AUDIO`, one byte n, a length of n bytes, and a sound file.
+    Read here and not by kaldiio, which unpickles what is marked `PKL` and does not notice a short ark.
+    """
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(offset)
+            mark = stream.read(8)
+            stream.seek(offset)
+            if mark.startswith(b"AUDIO"):
+                stream.seek(len(b"AUDIO") + 1, os.SEEK_CUR)
+                length = int.from_bytes(stream.read(mark[5]), "little") if len(mark) > 5 else 0
+            elif mark.startswith(b"RIFF"):
+                length = 8 + int.from_bytes(mark[4:8], "little")
+            elif mark.startswith(b"fLaC"):
+                length = UNKNOWN_WAV_SIZE
+            else:
+                raise InputError(
+                    f"{where}: no audio at this offset of the ark (found {mark!r}); "
+                    "write the ark and its scp again, as wav or flac"
+                )
+            content = stream.read(length if length < UNKNOWN_WAV_SIZE else -1)
+    except FileNotFoundError:
+        raise InputError(f"{where}: no such file: {path}; correct wav.scp") from None
+    if len(content) < length < UNKNOWN_WAV_SIZE:
+        raise InputError(
+            f"{where}: the ark is truncated, {length - len(content)} bytes are missing; {REMOVE}"
+        )
+    return read_file(io.BytesIO(content), where)
+
+
+def read_pipe(source: str, where: str) -> bytes:
+    """Output of `program arguments |` or `program … | program … |`.
+
+    No shell is involved: quotes are understood, but neither redirection, variables nor wildcards.
+    """
+    commands: list[list[str]] = [[]]
+    try:
+        lexer = shlex.shlex(source.strip(), posix=True, punctuation_chars="|")
+        lexer.whitespace_split = True
+        for token in lexer:
+            if token == "|":
+                commands.append([])
+            else:
+                commands[-1].append(token)
+    except ValueError as error:
+        raise InputError(f"{where}: cannot be split into words ({error}); check its quotes") from None
+    if commands[-1] or not all(commands[:-1]) or len(commands) < 2:
+        raise InputError(f"{where}: is not of the form `program arguments |`; correct wav.scp")
+    commands.pop()
+    odd = [token for command in commands for token in command if any(mark in token for mark in SHELL_ONLY)]
+    if odd:
+        raise InputError(
+            f"{where}: '{odd[0]}' would need a shell, and commands run without one; "
+            "put the command into a script of your own, or convert the audio to files"
+        )
+    output = b""
+    for command in commands:
+        try:
+            done = subprocess.run(command, input=output, capture_output=True, check=False)
+        except OSError as error:
+            raise InputError(f"{where}: cannot run '{command[0]}' ({error.strerror}); install it") from None
+        if done.returncode:
+            tail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise InputError(
+                f"{where}: '{command[0]}' failed with exit code {done.returncode}: {' '.join(tail)}; "
+                "run the command by hand"
+            )
+        output = done.stdout
+    if not output:
+        raise InputError(f"{where}: the command wrote nothing; run it by hand")
+    return output
