@@ -1,0 +1,82 @@
+"""Fit k-means on a random sample of a data directory's frames (stage 3)."""
+
+import argparse
+import logging
+
+from espnet_sld import cli
+from espnet_sld.errors import InputError
+from espnet_sld.units.frontends import build_frontend
+from espnet_sld.units.kmeans import FitOptions
+from espnet_sld.units.train import fit_data_dir
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = cli.get_parser(
+        "Fit k-means on a bounded random sample of frames; writes km_<K>.{safetensors,json,mdl} and, beside\n"
+        "the directory, distinct_cjk_token_lists. Does nothing if that is up to date.",
+        "python -m espnet_sld.bin.fit_kmeans --data_dir dump/raw/org/train --num_clusters 200\n"
+        "    --frontend mfcc --frontend_conf frame_shift_ms=20 --out_dir exp/kmeans/mfcc_200clusters",
+    )
+    parser.add_argument("--data_dir", required=True, help="Kaldi data directory, not speed-perturbed")
+    parser.add_argument("--out_dir", required=True, help="output directory")
+    parser.add_argument("--frontend", default="mfcc", help="front-end")
+    parser.add_argument("--frontend_conf", nargs="*", default=[], metavar="KEY=VALUE", help="its options")
+    parser.add_argument("--num_clusters", type=int, required=True, help="K")
+    parser.add_argument("--max_frames", default="500000", help="size of the sample, or all")
+    parser.add_argument("--portion", type=float, default=1.0, help="share of the utterances that are read")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample and the fit")
+    parser.add_argument(
+        "--kmeans_backend", choices=("torch", "sklearn"), default="torch", help="sklearn: as SLD's"
+    )
+    parser.add_argument(
+        "--algorithm", choices=("lloyd", "minibatch"), default="lloyd", help="torch's algorithm"
+    )
+    parser.add_argument("--max_iter", type=int, default=100, help="most passes over the sample")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="stop below this relative gain (torch)")
+    parser.add_argument("--batch_size", type=int, default=10_000, help="frames of a mini-batch")
+    parser.add_argument("--n_init", type=int, default=20, help="initialisations (sklearn)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (torch)")
+    parser.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
+    parser.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = get_parser().parse_args(argv)
+    if args.max_frames != "all" and not args.max_frames.isdigit():
+        raise InputError(f"--max_frames {args.max_frames}: must be a number or all")
+    front_end = build_frontend(args.frontend, **cli.key_values(args.frontend_conf))
+
+    kmeans = fit_data_dir(
+        args.data_dir,
+        args.out_dir,
+        front_end,
+        FitOptions(
+            num_clusters=args.num_clusters,
+            seed=args.seed,
+            backend=args.kmeans_backend,
+            algorithm=args.algorithm,
+            max_iter=args.max_iter,
+            tolerance=args.tolerance,
+            batch_size=args.batch_size,
+            n_init=args.n_init,
+            device=args.device,
+        ),
+        max_frames=None if args.max_frames == "all" else int(args.max_frames),
+        portion=args.portion,
+        allow_pipes=args.allow_pipes,
+        channels=args.channels,
+    )
+    info = kmeans.info
+    logging.info(
+        "%d clusters from %d of %d frames, inertia %.5g",
+        kmeans.num_clusters,
+        info["frames"],
+        info["frames_seen"],
+        info["inertia"][-1],
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

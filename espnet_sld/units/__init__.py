@@ -1,0 +1,1 @@
+"""Audio → discrete units: front-ends, k-means, streaming extraction, units as text."""

@@ -1,0 +1,94 @@
+"""Audio → cluster ids, a shard at a time, streaming; features never reach the disk."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from espnet_sld.corpus.data_dir import DataDir
+from espnet_sld.corpus.partition import split
+from espnet_sld.errors import InputError
+from espnet_sld.files import atomic_write
+from espnet_sld.progress import track
+from espnet_sld.stamps import Stamp, file_digest
+from espnet_sld.units.frontends.base import FrontEnd
+from espnet_sld.units.kmeans import KMeans, files_of
+from espnet_sld.units.source import audio_digest, audio_tables, stream_features
+
+
+def shard_files(out_dir: str | Path, num_clusters: int, shard: int, num_shards: int) -> dict[str, Path]:
+    """Paths of one shard (1-based): its labels, seconds of each utterance, and stamp."""
+    folder, tail = Path(out_dir) / "shards", f"{shard}of{num_shards}"
+    return {
+        "labels": folder / f"pseudo_labels_km{num_clusters}.{tail}.txt",
+        "seconds": folder / f"utt2dur_km{num_clusters}.{tail}.txt",
+        "stamp": folder / f"pseudo_labels_km{num_clusters}.{tail}.done.json",
+    }
+
+
+def extract_shard(
+    data_dir: str | Path,
+    out_dir: str | Path,
+    front_end: FrontEnd,
+    kmeans_dir: str | Path,
+    *,
+    num_shards: int = 1,
+    shard: int = 1,
+    num_clusters: int | None = None,
+    device: str = "cpu",
+    allow_pipes: bool = False,
+    channels: str = "mono",
+    batch_seconds: float = 30.0,
+) -> dict[str, Any]:
+    """Write `<out_dir>/shards/pseudo_labels_km<K>.<i>of<N>.txt` (`utt 17 17 5 …`); nothing if up to date.
+
+    The file appears whole. Ids do not depend on the number of shards or the batch: the assignment goes
+    utterance by utterance.
+
+    Returns:
+        Counts: utterances, units, seconds.
+
+    Raises:
+        InputError: audio that cannot be read or is too short (naming the utterance), or another
+            front-end than k-means was fitted with.
+    """
+    if not 1 <= shard <= num_shards:
+        raise InputError(f"shard {shard} of {num_shards}: shards are counted from 1")
+    kmeans = KMeans.load(kmeans_dir, num_clusters)
+    if kmeans.info.get("frontend") != front_end.describe():
+        raise InputError(
+            f"{kmeans_dir}: fitted on {kmeans.info.get('frontend')}, asked for {front_end.describe()}; "
+            "give the same front-end options or fit again (stage 3)"
+        )
+    data = DataDir.read(data_dir, text=False, allow_pipes=allow_pipes)
+    data = split(data, num_shards)[shard - 1]
+    files = shard_files(out_dir, kmeans.num_clusters, shard, num_shards)
+    stamp = Stamp(
+        files["stamp"],
+        inputs=audio_tables(data_dir),
+        options={
+            "frontend": front_end.describe(),
+            "centroids": file_digest(files_of(kmeans_dir, kmeans.num_clusters)[0]),
+            "shard": f"{shard}of{num_shards}",
+            "channels": channels,
+            "audio": audio_digest(data),
+        },
+        outputs=[files["labels"], files["seconds"]],
+    )
+    if stamp.fresh():
+        logging.info("%s is up to date", files["labels"])
+        return stamp.result()
+    files["stamp"].unlink(missing_ok=True)
+    stream = stream_features(
+        data, front_end, allow_pipes=allow_pipes, channels=channels, batch_seconds=batch_seconds
+    )
+    units, seconds = 0, 0.0
+    with atomic_write(files["labels"]) as labels, atomic_write(files["seconds"]) as durations:
+        for item in track(stream, len(data), f"units {shard}/{num_shards}"):
+            ids = kmeans.assign(item.frames, device)
+            labels.write(f"{item.utterance} {' '.join(map(str, ids.tolist()))}\n")
+            duration = item.num_samples / front_end.sample_rate
+            durations.write(f"{item.utterance} {duration:.5f}\n")
+            units, seconds = units + len(ids), seconds + duration
+    result = {"utterances": len(data), "units": units, "seconds": round(seconds, 3)}
+    stamp.write(**result)
+    return result

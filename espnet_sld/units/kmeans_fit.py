@@ -1,0 +1,202 @@
+"""Fitting k-means: k-means++ and Lloyd or mini-batches in torch, or scikit-learn's mini-batches."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_sld.errors import InputError
+from espnet_sld.units.kmeans import CHUNK, FitOptions, KMeans
+from espnet_sld.units.unit_text import check_num_clusters
+
+INIT_FRAMES_PER_CLUSTER = 50
+MIN_INIT_FRAMES = 20_000
+
+
+def fit(frames: np.ndarray, options: FitOptions) -> KMeans:
+    """k-means of a sample.
+
+    The result depends on the sample, its order and `options` only; on a CPU not on the number of threads
+    either, as far as the BLAS library keeps to it (sums over frames are float64, in order).
+
+    Args:
+        frames: (N, D) float16 or float32.
+
+    Returns:
+        KMeans whose `info` has the options, `inertia` (mean squared distance per frame after each pass),
+        `frames`, `dead_clusters`.
+
+    Raises:
+        InputError: fewer (different) frames than clusters, or values that are not finite.
+    """
+    check_num_clusters(options.num_clusters)
+    if options.backend not in ("torch", "sklearn") or options.algorithm not in ("lloyd", "minibatch"):
+        raise InputError(f"k-means backend '{options.backend}', algorithm '{options.algorithm}': unknown")
+    if frames.ndim != 2 or len(frames) < options.num_clusters:
+        raise InputError(
+            f"{options.num_clusters} clusters need at least as many frames, the sample has {len(frames)}; "
+            "lower num_clusters or use more audio"
+        )
+    if not np.isfinite(frames).all():
+        raise InputError("features have values that are not finite (or too large for the sample's float16)")
+    if options.backend == "sklearn":
+        centroids, curve = _fit_sklearn(frames, options)
+    else:
+        data = torch.from_numpy(np.ascontiguousarray(frames)).to(options.device)
+        centroids, curve = _Fit(data, options).run()
+    kmeans = KMeans(centroids)
+    counts = np.bincount(kmeans.assign(np.asarray(frames, np.float32)), minlength=options.num_clusters)
+    kmeans.info = {
+        **asdict(options),
+        "frames": len(frames),
+        "inertia": [round(value, 6) for value in curve],
+        "dead_clusters": int((counts == 0).sum()),
+    }
+    return kmeans
+
+
+class _Fit:
+    """One fit in torch. `data` (N, D) stays as it is stored; chunks become float32."""
+
+    def __init__(self, data: torch.Tensor, options: FitOptions):
+        self.data, self.options = data, options
+        self.k, self.step = options.num_clusters, max(1, CHUNK // options.num_clusters)
+        self.generator = torch.Generator().manual_seed(options.seed)
+
+    def run(self) -> tuple[np.ndarray, list[float]]:
+        centroids = self._plus_plus()
+        update = self._lloyd if self.options.algorithm == "lloyd" else self._minibatches
+        curve: list[float] = []
+        weights = torch.zeros(self.k, dtype=torch.float64, device=self.data.device)
+        for iteration in range(1, self.options.max_iter + 1):
+            centroids, inertia = update(centroids, weights)
+            curve.append(inertia)
+            logging.info("k-means pass %d: inertia per frame %.5g", iteration, inertia)
+            if len(curve) > 1 and curve[-2] - curve[-1] <= self.options.tolerance * curve[-2]:
+                break
+        return centroids.cpu().numpy(), curve
+
+    def _chunks(self, data: torch.Tensor) -> Iterator[torch.Tensor]:
+        for chunk in data.split(self.step):
+            yield chunk.float()
+
+    def _draw(self, weights: torch.Tensor, number: int) -> torch.Tensor:
+        """Indices with probability ∝ weights (float64, on the CPU), by the inverse distribution function."""
+        cumulative = weights.cumsum(0)
+        if not cumulative[-1] > 0:
+            raise InputError(
+                f"the sample has fewer than {self.k} different frames; lower num_clusters or use more audio"
+            )
+        points = torch.rand(number, generator=self.generator, dtype=torch.float64) * cumulative[-1]
+        return torch.searchsorted(cumulative, points, right=True).clamp(max=len(weights) - 1)
+
+    def _plus_plus(self) -> torch.Tensor:
+        """Greedy k-means++ (Arthur & Vassilvitskii 2007; 2 + ⌊ln K⌋ candidates) on a part of the sample."""
+        number = min(len(self.data), max(MIN_INIT_FRAMES, INIT_FRAMES_PER_CLUSTER * self.k))
+        chosen = torch.randperm(len(self.data), generator=self.generator)[:number]
+        points = self.data[chosen.to(self.data.device)].float()
+        norms = points.square().sum(dim=1)
+        centroids = points.new_empty(self.k, points.shape[1])
+        trials = 2 + int(math.log(self.k))
+        closest = torch.full_like(norms, float("inf"))
+        for index in range(self.k):
+            if index == 0:
+                candidates = torch.randint(number, (1,), generator=self.generator)
+            else:
+                candidates = self._draw(closest.double().cpu(), trials)
+            tried = points[candidates.to(points.device)]
+            distances = (
+                norms - 2 * (tried @ points.T) + tried.square().sum(dim=1, keepdim=True)
+            )  # (trials, N)
+            distances = torch.minimum(distances.clamp_(min=0), closest)
+            # Rounding must not let a chosen frame be drawn again.
+            distances[torch.arange(len(candidates)), candidates] = 0
+            best = int(distances.sum(dim=1, dtype=torch.float64).argmin())
+            centroids[index], closest = tried[best], distances[best]
+        return centroids
+
+    def _nearest(self, chunk: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(squared distances (n,), labels (n,)) of a float32 chunk."""
+        scores = centroids.square().sum(dim=1) - 2 * (chunk @ centroids.T)
+        best, labels = scores.min(dim=1)
+        return (best + chunk.square().sum(dim=1)).clamp(min=0), labels
+
+    def _sums(self, chunk: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sum of each cluster's frames (K, D), counts (K,)), float64, in a fixed order of additions."""
+        counts = torch.bincount(labels, minlength=self.k).double()
+        if chunk.device.type == "cpu":
+            zeros = torch.zeros(self.k, chunk.shape[1], dtype=torch.float64)
+            return zeros.index_add_(0, labels, chunk.double()), counts
+        # index_add_ on a GPU adds in any order; a product does not.
+        member = torch.nn.functional.one_hot(labels, self.k).T.double()
+        return member @ chunk.double(), counts
+
+    def _lloyd(self, centroids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """One pass over everything; returns new centroids and the inertia per frame of the old ones."""
+        sums = torch.zeros_like(centroids, dtype=torch.float64)
+        counts = torch.zeros_like(weights)
+        total, distances = 0.0, []
+        for chunk in self._chunks(self.data):
+            distance, labels = self._nearest(chunk, centroids)
+            part, number = self._sums(chunk, labels)
+            sums, counts = sums + part, counts + number
+            total += float(distance.sum(dtype=torch.float64))
+            distances.append(distance)
+        new = torch.where(
+            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids.double()
+        ).float()
+        self._reseed(new, counts, torch.cat(distances))
+        return new, total / len(self.data)
+
+    def _reseed(self, centroids: torch.Tensor, counts: torch.Tensor, distances: torch.Tensor) -> None:
+        """Put the centroids without frames on the frames that are farthest from theirs."""
+        empty = torch.nonzero(counts == 0).flatten()
+        if len(empty):
+            farthest = distances.sort(descending=True, stable=True).indices[: len(empty)]
+            centroids[empty] = self.data[farthest].float()
+            logging.info("k-means: %d empty clusters put on the farthest frames", len(empty))
+
+    def _minibatches(self, centroids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """One pass in random mini-batches; a centroid is the mean of all frames it got (Sculley 2010)."""
+        order = torch.randperm(len(self.data), generator=self.generator)
+        total, distances = 0.0, torch.empty(len(self.data), device=self.data.device)
+        new = centroids.double()
+        for indices in order.split(self.options.batch_size):
+            indices = indices.to(self.data.device)
+            for part in indices.split(self.step):
+                chunk = self.data[part].float()
+                distance, labels = self._nearest(chunk, new.float())
+                sums, counts = self._sums(chunk, labels)
+                weights += counts
+                rate = torch.where(weights > 0, 1 / weights.clamp(min=1), 0)[:, None]
+                new = new + rate * (sums - counts[:, None] * new)
+                distances[part] = distance
+                total += float(distance.sum(dtype=torch.float64))
+        result = new.float()
+        self._reseed(result, weights, distances)
+        return result, total / len(self.data)
+
+
+def _fit_sklearn(frames: np.ndarray, options: FitOptions) -> tuple[np.ndarray, list[float]]:
+    """MiniBatchKMeans as SLD's released code calls it (SYSTEMS: batch 10 000, n_init 20, tol 0, …)."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    settings: dict[str, Any] = {
+        "init": "k-means++",
+        "max_iter": options.max_iter,
+        "batch_size": options.batch_size,
+        "tol": 0.0,
+        "max_no_improvement": 100,
+        "n_init": options.n_init,
+        "reassignment_ratio": 0.01,
+    }
+    model = MiniBatchKMeans(
+        n_clusters=options.num_clusters, random_state=options.seed, compute_labels=False, **settings
+    )
+    data = np.asarray(frames, dtype=np.float32)
+    model.fit(data)
+    return model.cluster_centers_, [-float(model.score(data)) / len(data)]
