@@ -1,0 +1,162 @@
+"""Decode a set of unit texts with a trained model (stage 8)."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+from espnet_sld import cli
+from espnet_sld.errors import InputError
+from espnet_sld.files import atomic_write, read_table, write_table
+from espnet_sld.progress import Progress
+from espnet_sld.stamps import Stamp
+
+DEFAULTS = {
+    "beam_size": 1,
+    "length_penalty": 0.0,
+    "batch_tokens": 16384,
+    "length_margin": 1.5,
+    "length_constant": 5,
+}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = cli.get_parser(
+        "Decode unit texts; writes text, scores and decode.json. Does nothing if they are up to date.",
+        "python -m espnet_sld.bin.decode --exp_dir exp/asr_sld_demo --checkpoint valid.ce_text.ave.pth\n"
+        "    --config conf/decode_greedy.yaml --speech_text dump/raw/test/text.rm.mfcc_km200\n"
+        "    --length_stats exp/asr_sld_stats/train/length_stats.json --out_dir exp/asr_sld_demo/decode/test",
+    )
+    parser.add_argument("--exp_dir", required=True, help="experiment, with config.yaml")
+    parser.add_argument("--checkpoint", required=True, help="file in it, chosen on dev")
+    parser.add_argument("--config", help=f"YAML with any of: {', '.join(DEFAULTS)}")
+    parser.add_argument("--speech_text", required=True, help="unit text of the set (`utt characters`)")
+    parser.add_argument("--utt2dur", help="seconds of each utterance, for the real-time factor")
+    parser.add_argument(
+        "--length_stats", required=True, help="of the training set; bounds the output's length"
+    )
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
+    parser.add_argument("--out_dir", required=True, help="output directory")
+    return parser
+
+
+def read_options(path: str | None) -> dict[str, float]:
+    """Decoding options: defaults, overridden by a YAML file whose unknown keys are errors."""
+    if path is None:
+        return dict(DEFAULTS)
+    import yaml
+
+    try:
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name a decoding configuration") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    unknown = sorted(set(given) - set(DEFAULTS))
+    if unknown:
+        raise InputError(f"{path}: unknown key {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
+    return {**DEFAULTS, **given}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Decode one set."""
+    args = get_parser().parse_args(argv)
+    options = read_options(args.config)
+    exp_dir, out_dir = Path(args.exp_dir), Path(args.out_dir)
+    checkpoint = exp_dir / args.checkpoint
+    if not checkpoint.exists():
+        have = ", ".join(sorted(path.name for path in exp_dir.glob("*.pth"))) or "none"
+        raise InputError(f"{checkpoint}: no such checkpoint; there are: {have}")
+    outputs = [out_dir / name for name in ("text", "scores", "decode.json")]
+    stamp = Stamp(
+        out_dir / "decode.done.json",
+        inputs=[checkpoint, exp_dir / "config.yaml", args.speech_text, args.length_stats],
+        options=options,
+        outputs=outputs,
+    )
+    if stamp.fresh():
+        logging.info("%s is up to date", out_dir)
+        return 0
+
+    units = read_table(args.speech_text)
+    durations = {key: float(value) for key, value in read_table(args.utt2dur).items()} if args.utt2dur else {}
+    missing = [utterance for utterance in units if durations and utterance not in durations]
+    if missing:
+        raise InputError(
+            f"{args.utt2dur}: no duration of {missing[0]} and {len(missing) - 1} more; run stage 4 again"
+        )
+
+    from espnet_sld.inference.checkpoint import load_checkpoint
+    from espnet_sld.inference.decoding import decode_set
+    from espnet_sld.inference.length_bound import LengthBound
+
+    loading = time.perf_counter()
+    trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", "cuda" if args.ngpu else "cpu")
+    bound = LengthBound.from_file(
+        args.length_stats,
+        trained.limits["max_text"],
+        margin=float(options["length_margin"]),
+        constant=int(options["length_constant"]),
+    )
+    texts, scores, truncated, loops = {}, {}, [], []
+    started = time.perf_counter()
+    progress = Progress(len(units), f"decode {out_dir.name}")
+    for utterance, text, hypothesis in decode_set(
+        trained.model,
+        trained.tokenizers,
+        trained.vocabulary,
+        trained.template,
+        ((utterance, {"speech": characters}) for utterance, characters in units.items()),
+        bound=bound,
+        beam_size=int(options["beam_size"]),
+        length_penalty=float(options["length_penalty"]),
+        batch_tokens=int(options["batch_tokens"]),
+        **trained.limits,
+    ):
+        texts[utterance], scores[utterance] = text, f"{hypothesis.score:.4f}"
+        if hypothesis.stopped == "length":
+            truncated.append(utterance)
+        if hypothesis.loops:
+            loops.append(utterance)
+        progress.update()
+    progress.close()
+    seconds = time.perf_counter() - started
+    audio = sum(durations.values())
+    write_table(outputs[0], texts)
+    write_table(outputs[1], scores)
+    record = {
+        **options,
+        "checkpoint": args.checkpoint,
+        "model": trained.model.backbone.config.model_type,
+        "n_params": trained.model.num_parameters(),
+        "objective": (trained.config.get("criterion_conf") or {}).get(
+            "objective", trained.config["criterion"]
+        ),
+        "seed": trained.config["seed"],
+        "utterances": len(units),
+        "audio_seconds": audio,
+        "decode_seconds": seconds,
+        "load_seconds": started - loading,
+        "rtf": seconds / audio if audio else None,
+        "truncated": len(truncated),
+        "truncated_utterances": truncated,
+        "loops": len(loops),
+        "loop_utterances": loops,
+        "device": "cuda" if args.ngpu else "cpu",
+    }
+    with atomic_write(outputs[2]) as stream:
+        json.dump(record, stream, indent=1)
+        stream.write("\n")
+    stamp.write(utterances=len(units))
+    print(
+        f"{out_dir}: {len(units)} utterances in {seconds:.1f} s, {len(truncated)} stopped by the bound, "
+        f"{len(loops)} with loops",
+        file=sys.stderr,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,46 @@
+"""How long an output may get: a bound learnt from the training set, so that loops end early."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_sld.errors import InputError
+
+
+@dataclass(frozen=True)
+class LengthBound:
+    """Most generated tokens for a speech part of given length: ⌈ratio·margin·speech⌉ + constant, capped.
+
+    Attributes:
+        ratio: highest ratio of text tokens to speech pieces in training. max_text: cap, in text tokens.
+        margin, constant: slack, for faster speech than any in training and for very short utterances.
+    """
+
+    ratio: float
+    max_text: int
+    margin: float = 1.5
+    constant: int = 5
+
+    def __call__(self, speech_length: int) -> int:
+        """Bound for `speech_length` pieces, the end token included (hence one more than the text)."""
+        scaled = self.ratio * self.margin * speech_length
+        return min(math.ceil(scaled - 1e-9) + self.constant, self.max_text) + 1  # 6.000…1 is 6
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, max_text: int, *, margin: float = 1.5, constant: int = 5
+    ) -> "LengthBound":
+        """Read `length_stats.json`.
+
+        Raises:
+            InputError: the file is missing, damaged or lacks `max_text_per_speech`.
+        """
+        path = Path(path)
+        try:
+            ratio = float(json.loads(path.read_text(encoding="utf-8"))["max_text_per_speech"])
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; run the stage that collects lengths (6)") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not length statistics ({error!r}); run stage 6 again") from None
+        return cls(ratio, max_text, margin, constant)

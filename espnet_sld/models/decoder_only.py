@@ -1,0 +1,109 @@
+"""One causal language model over joint tokens: hidden states for training, a cache for generation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from espnet_sld.models.backbone import position_limit
+
+
+@dataclass
+class DecodingState:
+    """Keys and values of B rows, and which of the S cached places are real.
+
+    Attributes:
+        cache: Hugging Face cache with S places a row.
+        places: (B, S) int64, 0 at the pads of shorter prompts.
+        lengths: (B,) real tokens so far: the position of the next one.
+        ragged: some place is not real, so attention needs the mask.
+    """
+
+    cache: DynamicCache
+    places: Tensor
+    lengths: Tensor
+    ragged: bool
+
+    def select(self, rows: Tensor) -> None:
+        """Keep rows (n,), in that order, repeated where asked."""
+        self.cache.batch_select_indices(rows)
+        self.places, self.lengths = self.places[rows], self.lengths[rows]
+
+
+class DecoderOnlyLM(nn.Module):
+    """A Hugging Face causal LM with the few views that training and generation need.
+
+    Right-padding with causal attention needs no mask: pads come last and nothing real sees them.
+
+    Args:
+        backbone: see `build_backbone`.
+        pad_id: fills short rows; any id will do, as pads are never attended to.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, pad_id: int):
+        super().__init__()
+        self.backbone = backbone
+        self.pad_id = pad_id
+
+    @property
+    def max_positions(self) -> int | None:
+        """Most positions of the backbone."""
+        return position_limit(self.backbone.config)
+
+    def num_parameters(self) -> int:
+        """All parameters, tied ones once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Last hidden states (B, T, D) of right-padded tokens (B, T)."""
+        return self.backbone.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+
+    def output_matrix(self) -> Tensor:
+        """Output embedding (V, D); logits are hidden · Wᵀ."""
+        return self.backbone.get_output_embeddings().weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, V)."""
+        return self.hidden(tokens) @ self.output_matrix().T
+
+    def prefill(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, DecodingState]:
+        """Read right-padded prompts (B, T), at least one token each.
+
+        Returns:
+            hidden state (B, D) of each prompt's last token, and the state to go on from.
+        """
+        result = self.backbone.base_model(
+            input_ids=tokens, past_key_values=DynamicCache(config=self.backbone.config), use_cache=True
+        )
+        width = tokens.size(1)
+        places = (torch.arange(width, device=tokens.device) < lengths[:, None]).long()
+        last = result.last_hidden_state[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        ragged = bool((lengths != width).any())
+        return last, DecodingState(result.past_key_values, places, lengths.clone(), ragged)
+
+    def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """Read one more token (B,) in each row; returns its hidden state (B, D) and updates `state`."""
+        state.places = torch.cat([state.places, state.places.new_ones(len(tokens), 1)], 1)
+        result = self.backbone.base_model(
+            input_ids=tokens[:, None],
+            attention_mask=state.places if state.ragged else None,
+            position_ids=state.lengths[:, None],
+            past_key_values=state.cache,
+            use_cache=True,
+        )
+        state.cache, state.lengths = result.past_key_values, state.lengths + 1
+        return result.last_hidden_state[:, 0]
+
+    def load_parameters(self, values: Mapping[str, Tensor]) -> None:
+        """Strict load; a tied output matrix may be absent or present."""
+        values = dict(values)
+        tied = self.backbone.get_input_embeddings().weight is self.output_matrix()
+        missing, unexpected = self.load_state_dict(values, strict=False)
+        if tied:
+            names = {n for n, p in self.named_parameters(remove_duplicate=False) if p is self.output_matrix()}
+            if len(names & set(values)) > 0:
+                missing = [name for name in missing if name not in names]
+        if missing or unexpected:
+            raise ValueError(f"missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
