@@ -1,0 +1,80 @@
+"""Reading and checking training's options: one clear line where argparse and ESPnet print a book."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from espnet_sld.errors import InputError
+
+# ESPnet's options that this task does not follow: refused rather than ignored.
+UNSUPPORTED = {
+    "sharded_ddp": False,
+    "use_deepspeed": False,
+    "use_adapter": False,
+    "grad_noise": False,
+    "multiple_iterator": False,
+    "multi_task_dataset": False,
+    "create_graph_in_tensorboard": False,
+    "use_wandb": False,
+    "no_forward_run": False,
+    "collect_stats": False,
+    "num_att_plot": 0,
+    "iterator_type": "task",
+    "valid_iterator_type": None,
+}
+
+
+def parse_options(parser: argparse.ArgumentParser, command: Sequence[str]) -> argparse.Namespace:
+    """Options from the command line and `--config`.
+
+    Raises:
+        InputError: an unknown option (with a guess at what was meant) or a value of the wrong type.
+    """
+
+    def fail(message: str) -> None:
+        words = [word.strip("-,") for word in message.rpartition("arguments:")[2].split()]
+        known = [action.dest for action in parser._actions]
+        close = difflib.get_close_matches(words[0], known, 1) if "unrecognized" in message and words else []
+        hint = f"did you mean {close[0]}?" if close else "`--print_config` shows all options"
+        raise InputError(f"{message}; {hint}")
+
+    parser.error = fail
+    return parser.parse_args(command)
+
+
+def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse missing and unsupported options before anything is built.
+
+    Args:
+        names: data names that both sets must have.
+
+    Raises:
+        InputError: names the option and the remedy.
+    """
+    needed = ("output_dir", "train_data_path_and_name_and_type", "valid_data_path_and_name_and_type")
+    missing = [f"--{name}" for name in needed if not getattr(args, name)]
+    if missing:
+        raise InputError(f"missing option: {', '.join(missing)}")
+    for name, allowed in UNSUPPORTED.items():
+        if getattr(args, name) != allowed:
+            raise InputError(
+                f"--{name} {getattr(args, name)} is not supported by this task; leave it at {allowed}"
+            )
+    for mode in ("train", "valid"):
+        triples = getattr(args, f"{mode}_data_path_and_name_and_type")
+        found = sorted(name for _, name, _ in triples)
+        if found != sorted(names) or any(kind != "text" for *_, kind in triples):
+            raise InputError(
+                f"--{mode}_data_path_and_name_and_type: expected "
+                + " and ".join(f"FILE,{name},text" for name in names)
+                + ", got "
+                + " ".join(",".join(triple) for triple in triples)
+            )
+    for source in args.init_param:
+        if not Path(source.split(":")[0]).exists():
+            raise InputError(f"--init_param {source}: no such file")
+    if args.ngpu > (found := torch.cuda.device_count()):
+        raise InputError(f"--ngpu {args.ngpu}, but {found} devices are here; use --ngpu {found}")

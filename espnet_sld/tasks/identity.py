@@ -1,0 +1,110 @@
+"""Is a training already finished, and does the output directory belong to this run? No torch, no ESPnet.
+
+`train.json` in the experiment directory names the content of every input and the command line's options.
+A finished training with the same ones returns at once; a begun one with others is refused, so that a
+changed corpus or option never goes on from old parameters in silence.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_sld.errors import InputError
+from espnet_sld.stamps import Stamp
+
+# Options that may differ between a run and its continuation.
+FREE = {
+    "resume",
+    "ngpu",
+    "num_workers",
+    "log_interval",
+    "log_level",
+    "max_epoch",
+    "patience",
+    "keep_nbest_models",
+    "nbest_averaging_interval",
+    "peak_flops",
+    "use_tensorboard",
+    "output_dir",
+}
+FILES = (
+    "config",
+    "text_token_path",
+    "speech_token_path",
+    "train_shape_file",
+    "valid_shape_file",
+    "init_param",
+)
+
+
+def read_pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
+    """(option, value) of a command line of `--name value` and `--name=value`."""
+    pairs, words = [], list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else ""
+        pairs.append((name, value))
+    return pairs
+
+
+def input_files(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Files that the options name: configuration, data, shapes, tokenizers."""
+    names = []
+    for option, value in pairs:
+        if option.endswith("_data_path_and_name_and_type"):
+            value = value.split(",")[0]
+        elif option not in FILES:
+            continue
+        if Path(value).is_file():
+            names.append(value)
+    return names
+
+
+class TrainingRecord:
+    """The two stamps of an experiment directory: begun with what, finished with what."""
+
+    def __init__(self, argv: Sequence[str]):
+        pairs = read_pairs(argv)
+        given = dict(pairs)
+        self.directory = Path(given.get("output_dir", ""))
+        self.named = bool(given.get("output_dir")) and "print_config" not in given
+        self.resume = given.get("resume", "false").lower() in {"true", "1", "yes"}
+        files = input_files(pairs)
+        fixed = sorted(f"{name}={value}" for name, value in pairs if name not in FREE)
+        free = sorted(f"{name}={value}" for name, value in pairs if name in {"max_epoch", "patience"})
+        self.begun = Stamp(self.directory / "train.begun.json", inputs=files, options={"given": fixed})
+        self.done = Stamp(
+            self.directory / "train.done.json",
+            inputs=files,
+            options={"given": fixed, "free": free},
+            outputs=[self.directory / "checkpoint.pth", self.directory / "config.yaml"],
+        )
+
+    def finished(self) -> bool:
+        """True if this very training has ended before."""
+        return self.named and self.resume and self.done.fresh()
+
+    def begin(self) -> None:
+        """Note what the training starts from.
+
+        Raises:
+            InputError: the directory holds checkpoints of a training with other options or data.
+        """
+        if not self.named:
+            return
+        has_models = (self.directory / "checkpoint.pth").exists()
+        if self.resume and has_models and self.begun.path.exists() and not self.begun.fresh():
+            changed = "; ".join(self.begun.differences()[:4])
+            raise InputError(
+                f"{self.directory} holds a training with other options or data ({changed}); choose another "
+                "experiment (--asr_tag), or delete that directory to train again"
+            )
+        self.begun.write()
+
+    def end(self) -> None:
+        """Note that the training has ended."""
+        if self.named:
+            self.done.write()

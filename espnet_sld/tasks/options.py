@@ -1,0 +1,45 @@
+"""Options that say how a sample becomes a sequence: names and defaults. No ESPnet here."""
+
+import argparse
+
+
+def none_or_str(value: str) -> str | None:
+    """ESPnet's convention: `none`, `null` and the empty string are None."""
+    return None if value.strip().lower() in {"none", "null", ""} else value
+
+
+def none_or_int(value: str) -> int | None:
+    """As `none_or_str`, for integers."""
+    return None if none_or_str(value) is None else int(value)
+
+
+def none_or_float(value: str) -> float | None:
+    """As `none_or_str`, for numbers."""
+    return None if none_or_str(value) is None else float(value)
+
+
+def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tokenizers, template and limits; read by `SequencePreprocessor.from_args`."""
+    group = parser.add_argument_group("Sequence")
+    group.add_argument("--template", default="asr_sld", help="Sequence template")
+    group.add_argument(
+        "--speech_token_type", default="unit", help="unit (no subwords), unigram or bpe over unit text"
+    )
+    group.add_argument(
+        "--speech_token_path", type=none_or_str, default=None, help="bpe.model of the units, or its directory"
+    )
+    group.add_argument("--num_clusters", type=none_or_int, default=None, help="Number of k-means clusters K")
+    group.add_argument("--text_token_type", default="bpe", help="bpe, unigram, char, word or hf")
+    group.add_argument(
+        "--text_token_path",
+        type=none_or_str,
+        default=None,
+        help="bpe.model, tokens.txt or Hugging Face tokenizer directory",
+    )
+    group.add_argument(
+        "--max_positions", type=int, default=1024, help="Most tokens of a sequence; over-long speech is cut"
+    )
+    group.add_argument("--max_text", type=int, default=150, help="Most text tokens")
+    group.add_argument(
+        "--mask_token", type=none_or_str, default=None, help="Text token that pads and masks, by name"
+    )

@@ -1,0 +1,93 @@
+"""Small synthetic token files, and the shortest command line that trains on them."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+WORDS = [f"w{number}" for number in range(20)]
+CLUSTERS = 30
+
+
+def write_set(directory: Path, name: str, count: int, seed: int) -> None:
+    """Each word is spoken as its own three units."""
+    spelling = random.Random(0)
+    units = {word: [spelling.randrange(CLUSTERS) for _ in range(3)] for word in WORDS}
+    rng = random.Random(seed)
+    speech, text = [], []
+    for number in range(count):
+        words = [rng.choice(WORDS) for _ in range(rng.randint(1, 5))]
+        characters = "".join(chr(0x4E00 + unit) for word in words for unit in units[word])
+        speech.append(f"{name}{number:04d} {characters}\n")
+        text.append(f"{name}{number:04d} {' '.join(words)}\n")
+    (directory / f"{name}.speech").write_text("".join(speech), encoding="utf-8")
+    (directory / f"{name}.text").write_text("".join(text), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def token_dir(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("tokens")
+    write_set(directory, "train", 80, 1)
+    write_set(directory, "dev", 23, 2)
+    tokens = ["<blank>", "<unk>", *WORDS, "<sos/eos>"]
+    (directory / "tokens.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return directory
+
+
+@pytest.fixture
+def config(token_dir: Path) -> dict:
+    return {
+        "backbone_conf": {
+            "model_type": "llama",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+        "max_positions": 64,
+        "max_text": 8,
+        "dropout": 0.1,
+        "attention_dropout": 0.0,
+        "criterion_conf": {"objective": "sld"},
+        "time_mask_prob": 0.05,
+        "curriculum_portion": 0.5,
+        "curriculum_steps": 0.5,
+        "batch_bins": 200,
+        "num_iters_per_epoch": 5,
+        "max_epoch": 4,
+        "optim_conf": {"lr": 0.01},
+        "scheduler": "warmup_cosine",
+        "scheduler_conf": {"warmup_steps": 0.1},
+        "grad_clip": 1.0,
+        "keep_nbest_models": 2,
+        "use_tensorboard": False,
+        "text_token_type": "word",
+        "text_token_path": str(token_dir),
+        "speech_token_type": "unit",
+        "num_clusters": CLUSTERS,
+        "peak_flops": 1e10,
+        "seed": 3,
+    }
+
+
+@pytest.fixture
+def command(token_dir: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments of `bin.train` for a config, an output directory and more options."""
+
+    def build(config: dict, name: str, *more: str) -> list[str]:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        arguments = ["--config", str(path), "--output_dir", str(tmp_path / name)]
+        for mode, stem in (("train", "train"), ("valid", "dev")):
+            for kind in ("speech", "text"):
+                arguments += [
+                    f"--{mode}_data_path_and_name_and_type",
+                    f"{token_dir}/{stem}.{kind},{kind},text",
+                ]
+        return [*arguments, *more]
+
+    return build

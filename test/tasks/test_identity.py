@@ -1,0 +1,58 @@
+"""A training belongs to its options and data; one that is finished is not run again."""
+
+import pytest
+
+from espnet_sld.errors import InputError
+from espnet_sld.tasks.identity import TrainingRecord, read_pairs
+
+
+def command(tmp_path, *more):
+    data = tmp_path / "text"
+    if not data.exists():
+        data.write_text("a 一\n")
+    return [
+        "--output_dir",
+        str(tmp_path / "exp"),
+        "--resume",
+        "true",
+        "--train_data_path_and_name_and_type",
+        f"{data},speech,text",
+        *more,
+    ]
+
+
+def finish(tmp_path, *more):
+    record = TrainingRecord(command(tmp_path, *more))
+    record.begin()
+    for name in ("checkpoint.pth", "config.yaml"):
+        (record.directory / name).write_text("x")
+    record.end()
+
+
+def test_a_finished_training_is_recognised_by_content_and_options(tmp_path):
+    assert not TrainingRecord(command(tmp_path, "--seed", "1")).finished()
+    finish(tmp_path, "--seed", "1")
+    assert TrainingRecord(command(tmp_path, "--seed", "1")).finished()
+    assert TrainingRecord(command(tmp_path, "--seed", "1", "--num_workers", "3")).finished()
+    assert not TrainingRecord(command(tmp_path, "--seed", "1", "--max_epoch", "9")).finished()
+    (tmp_path / "text").write_text("a 丁\n")
+    assert not TrainingRecord(command(tmp_path, "--seed", "1")).finished()
+
+
+def test_a_training_never_goes_on_from_other_options_or_data_in_silence(tmp_path):
+    finish(tmp_path, "--seed", "1")
+    with pytest.raises(InputError, match=r"without seed=1; with seed=2.*--asr_tag"):
+        TrainingRecord(command(tmp_path, "--seed", "2")).begin()
+    TrainingRecord(command(tmp_path, "--seed", "1", "--max_epoch", "9")).begin()
+    (tmp_path / "text").write_text("a 丁\n")
+    with pytest.raises(InputError, match=r"text changed"):
+        TrainingRecord(command(tmp_path, "--seed", "1")).begin()
+
+
+def test_both_spellings_of_an_option_are_read():
+    assert read_pairs(["--a", "1", "--b=2", "--c", "--d", "x y"]) == [
+        ("a", "1"),
+        ("b", "2"),
+        ("c", ""),
+        ("d", "x y"),
+    ]
