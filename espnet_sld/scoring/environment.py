@@ -1,0 +1,55 @@
+"""Where and with what a result was made: revision, machine, package versions; nothing heavy is imported."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "espnet", "transformers", "sentencepiece", "numpy", "jiwer", "rapidfuzz")
+
+
+def git_revision(directory: str | os.PathLike | None = None) -> str:
+    """Commit of the code, with `-dirty` if tracked files differ from it; `unknown` outside a checkout."""
+    directory = Path(directory) if directory is not None else Path(__file__).resolve().parent
+    # Optional locks would let a mere look at the tree fail beside another git command.
+    command = ["git", "--no-optional-locks", "-C", str(directory)]
+    try:
+        revision = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True, text=True, check=True, timeout=20,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{revision}-dirty" if changed else revision
+
+
+def environment() -> dict[str, str]:
+    """Python, package versions (from their metadata), operating system, processor and usable cores."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {**versions, "system": platform.platform(), "cpu": _cpu_model(), "cores": str(_cores())}
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
