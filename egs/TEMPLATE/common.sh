@@ -1,0 +1,28 @@
+# What every driver needs before its options: logging, stages, and words for a failure. Sourced first.
+
+set -euo pipefail
+. "${MAIN_ROOT:?source path.sh first}/utils/log.sh"
+
+driver=$0
+current_stage=
+
+# run CMD...: run it, or with --dry_run true only show it.
+run() {
+  if [ "${dry_run}" = true ]; then printf '+ %s\n' "$*"; else "$@"; fi
+}
+
+# wanted N "what": true if stage N is to run; announces it.
+wanted() {
+  [ "${stage}" -le "$1" ] && [ "$1" -le "${stop_stage}" ] || return 1
+  [[ " ${skip_stages} " != *" $1 "* ]] || return 1
+  current_stage=$1
+  LOG_UP=1 log "stage $1: $2"
+}
+
+on_exit() {
+  local code=$?
+  [ "${code}" -ne 0 ] && [ -n "${current_stage}" ] || return 0
+  echo "${driver##*/}: stage ${current_stage} failed (exit ${code}). Finished work is kept;" \
+    "after mending the cause, resume with: ./run.sh --stage ${current_stage} and your other options" >&2
+}
+trap on_exit EXIT

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Stages 1-5: a corpus becomes discrete units, subword models and token lists, in ESPnet asr2's file layout.
+. ./path.sh
+. ./cmd.sh
+TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
+. "${TEMPLATE}/common.sh"
+. "${TEMPLATE}/tokenize_options.sh"
+# begin options
+# -- this driver
+stop_stage=5              # last stage to run
+# end options
+option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/tokenize.sh")
+. "${MAIN_ROOT}/utils/parse_options.sh"
+. "${TEMPLATE}/names.sh"
+
+org=${dumpdir}/raw/org
+sets=("${train_dir}" "${dev_set}")
+read -ra tests <<< "${test_sets}"
+for name in ${tests[@]+"${tests[@]}"}; do
+  [[ " ${sets[*]} " == *" ${name} "* ]] || sets+=("${name}")
+done
+read -ra corpus_args <<< "${corpus_opts}"
+read -ra feature_args <<< "${kmeans_feature_conf}"
+frontend=(--frontend "${kmeans_feature}" --frontend_conf ${feature_args[@]+"${feature_args[@]}"})
+
+# where a set's recordings are described
+audio_dir() {
+  if [ -n "${speed_perturb_factors}" ] && [ "$1" = "${train_dir}" ]; then
+    echo "${dumpdir}/raw/$1"
+  else
+    echo "${org}/$1"
+  fi
+}
+
+if wanted 1 "corpus to data directories"; then
+  run env nj="${nj}" "${corpus}" --data_dir "${datadir}" ${corpus_args[@]+"${corpus_args[@]}"}
+  for name in "${train_set}" "${dev_set}" ${tests[@]+"${tests[@]}"}; do
+    run python3 -m espnet_sld.bin.data_dir combine "${org}/${name}" "${datadir}/${name}" --allow_pipes "${allow_pipes}"
+  done
+fi
+
+if wanted 2 "speed perturbation ${speed_perturb_factors:-(none)}"; then
+  if [ -n "${speed_perturb_factors}" ]; then
+    run python3 -m espnet_sld.bin.speed_perturb --in_dir "${org}/${train_set}" \
+      --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}"
+  fi
+fi
+
+if wanted 3 "k-means, ${nclusters} clusters of ${kmeans_feature}"; then
+  run ${train_cmd} "${kmeans_dir}/log/kmeans.log" \
+    python3 -m espnet_sld.bin.fit_kmeans --data_dir "${org}/${train_set}" "${frontend[@]}" \
+    --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
+    --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
+fi
+
+if wanted 4 "units of ${sets[*]}"; then
+  for name in "${sets[@]}"; do
+    run ${train_cmd} JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
+      python3 -m espnet_sld.bin.extract_units --data_dir "$(audio_dir "${name}")" "${frontend[@]}" \
+      --kmeans_dir "${kmeans_dir}" --out_dir "${extracted}/${name}" --num_shards "${nj}" --shard JOB \
+      --allow_pipes "${allow_pipes}"
+    run python3 -m espnet_sld.bin.gather_units --data_dir "$(audio_dir "${name}")" \
+      --out_dir "${extracted}/${name}" --num_shards "${nj}" \
+      --dump_dir "${dumpdir}/raw/${name}" --suffix "${unit_suffix}" --lang "${lang}" \
+      --lm_train "$([ "${name}" != "${train_dir}" ] || echo "${dumpdir}/raw/lm_train.txt")"
+  done
+fi
+
+if wanted 5 "subword models and token lists"; then
+  train_raw=${dumpdir}/raw/${train_dir}
+  subword() { run python3 -m espnet_sld.bin.train_subword "$@"; }
+  subword --input "${train_raw}/${unit_text}" --kind unit --model_type "${unit_piece_type}" \
+    --vocab_size "${unit_nbpe}" --out_dir "${unit_piece_dir}"
+  subword --input "${train_raw}/${transcript}" --kind text --model_type "${text_piece_type}" \
+    --vocab_size "${text_nbpe}" --out_dir "${text_piece_dir}"
+  subword --input "${train_raw}/${transcript}" --kind text --model_type word --out_dir "${token_lists}/word_${lang}"
+  subword --input "${train_raw}/${transcript}" --kind text --model_type char --out_dir "${token_lists}/char_${lang}"
+fi

@@ -1,0 +1,116 @@
+"""A recipe folder of its own for every test: the repository's code, the test's data and outputs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TINY_TRAINING = "--max_epoch 2 --num_iters_per_epoch 8 --batch_bins 800 --keep_nbest_models 1"
+TINY_MODEL = (
+    "--backbone_conf hidden_size=32 --backbone_conf intermediate_size=64 --backbone_conf num_hidden_layers=2"
+)
+
+
+@dataclass
+class Recipe:
+    """A copy of egs/<corpus>/<system> whose ./run.sh uses the repository's code."""
+
+    folder: Path
+    options: list[str]
+
+    def command(self, *options: str) -> list[str]:
+        return ["./run.sh", *self.options, *options]
+
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(self, *options: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run the recipe; on an unexpected failure show all that it printed."""
+        done = subprocess.run(
+            self.command(*options), cwd=self.folder, env=self.environment(), capture_output=True, text=True
+        )
+        if check and done.returncode:
+            pytest.fail(f"{done.args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def kill_in_stage(self, stage: int, after: float) -> bool:
+        """Start the recipe, kill -9 all of it `after` seconds into `stage`; False if it ended before."""
+        log = self.folder / f"killed_in_{stage}.txt"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        while f"stage {stage}:" not in log.read_text():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.05)
+        time.sleep(after)
+        if process.poll() is not None:
+            return False
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+    def hypotheses(self) -> dict[str, str]:
+        """Every hypothesis file of the experiment, by its path below exp/."""
+        files = sorted(self.folder.glob("exp/asr_sld_*/decode_*/*/text"))
+        return {str(file.relative_to(self.folder)): file.read_text() for file in files}
+
+
+@pytest.fixture(scope="session")
+def few_digits(fsdd_dir: Path, tmp_path_factory) -> Path:
+    """The first recordings of every speaker and digit: real audio, quickly done with."""
+    folder = tmp_path_factory.mktemp("fsdd") / "recordings"
+    folder.mkdir()
+    for wav in (fsdd_dir / "recordings").glob("*.wav"):
+        if int(wav.stem.split("_")[2]) < 12:
+            (folder / wav.name).symlink_to(wav.resolve())
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def new_recipe(repo_root: Path, few_digits: Path, tmp_path_factory) -> Callable[[], Recipe]:
+    """Makes a fresh tiny FSDD recipe folder."""
+
+    def make() -> Recipe:
+        root = tmp_path_factory.mktemp("toolkit")
+        for name in ("utils", "espnet_sld"):
+            (root / name).symlink_to(repo_root / name)
+        (root / "egs" / "fsdd").mkdir(parents=True)
+        (root / "egs" / "TEMPLATE").symlink_to(repo_root / "egs" / "TEMPLATE")
+        folder = root / "egs" / "fsdd" / "asr_sld"
+        ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
+        shutil.copytree(repo_root / "egs" / "fsdd" / "asr_sld", folder, ignore=ignored)
+        options = [
+            "--fsdd_dir",
+            str(few_digits),
+            "--nclusters",
+            "40",
+            "--unit_nbpe",
+            "80",
+            "--text_nbpe",
+            "30",
+        ]
+        options += [
+            "--test_sets",
+            "test_isolated test_strings",
+            "--asr_args",
+            f"{TINY_TRAINING} {TINY_MODEL}",
+        ]
+        options += ["--corpus_opts", "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 20"]
+        return Recipe(folder, options)
+
+    return make

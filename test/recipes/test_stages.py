@@ -1,0 +1,119 @@
+"""The whole recipe at a tiny size, on recorded digits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(new_recipe):
+    recipe = new_recipe()
+    recipe.run()
+    return recipe
+
+
+def test_raw_audio_becomes_a_table_of_word_error_rates(finished):
+    experiment = next(finished.folder.glob("exp/asr_sld_*/decode_greedy")).parent
+    for name in ("dev", "test_isolated", "test_strings"):
+        result = json.loads((experiment / "decode_greedy" / name / "result.json").read_text())
+        words = (experiment / "decode_greedy" / name / "ref.trn").read_text()
+        assert result["ref_words"] == sum(len(line.split()) - 1 for line in words.splitlines()) > 0
+        errors = result["sub"] + result["ins"] + result["del"]
+        assert result["wer"] == pytest.approx(100 * errors / result["ref_words"])
+        assert result["objective"] == "sld"
+        assert result["audio_seconds"] > 0 and result["n_params"] > 0
+    table = (experiment / "RESULTS.md").read_text()
+    assert "test_strings" in table and "run.sh" in table
+
+
+def test_token_files_keep_the_asr2_layout(finished):
+    folder = finished.folder
+    expected = [
+        "dump/extracted/mfcc/train/pseudo_labels_km40.txt",
+        "exp/kmeans/mfcc_40clusters/km_40.mdl",
+        "exp/kmeans/distinct_cjk_token_lists",
+        "dump/raw/train/text.ts.mfcc_km40",
+        "dump/raw/train/text.rm.mfcc_km40",
+        "dump/raw/train/text.ts.en",
+        "dump/raw/train/utt2spk",
+        "dump/raw/train/feats_type",
+        "dump/raw/lm_train.txt",
+        "data/token_list/src_bpe_unigram80_ts_mfcc_km40/tokens.txt",
+        "data/token_list/tgt_bpe_unigram30_ts_en/bpe.model",
+        "data/token_list/word_en/tokens.txt",
+    ]
+    assert [name for name in expected if not (folder / name).exists()] == []
+    lists = (folder / "exp/kmeans/distinct_cjk_token_lists").read_text().splitlines()
+    assert len(lists) == 20902 and lists[7] == f"7 {chr(0x4E07)}"
+
+
+def test_a_second_run_changes_no_output(finished):
+    def outputs() -> dict[Path, int]:
+        kept = [
+            p
+            for p in finished.folder.rglob("*")
+            if p.is_file() and not re.search(r"/log/|run\.sh|\.log|RESULTS", str(p))
+        ]
+        return {
+            path: path.stat().st_mtime_ns for path in kept if path.suffix != ".json" or "done" in path.name
+        }
+
+    before = outputs()
+    finished.run()
+    assert outputs() == before
+
+
+def test_stages_run_alone(finished):
+    done = finished.run("--stage", "3", "--stop_stage", "5")
+    assert re.findall(r"stage (\d)", done.stdout + done.stderr) == ["3", "4", "5"]
+
+
+def test_help_names_every_option_and_runs_nothing(new_recipe):
+    recipe = new_recipe()
+    done = recipe.run("--help")
+    for option in (
+        "--stage",
+        "--stop_stage",
+        "--skip_stages",
+        "--ngpu",
+        "--num_nodes",
+        "--nj",
+        "--dry_run",
+        "--objective",
+    ):
+        assert option in done.stdout
+    assert not (recipe.folder / "exp").exists()
+
+
+def test_dry_run_shows_commands_and_writes_nothing(new_recipe):
+    recipe = new_recipe()
+    before = sorted(recipe.folder.rglob("*"))
+    done = recipe.run("--dry_run", "true")
+    assert "espnet_sld.bin.train" in done.stdout
+    assert sorted(recipe.folder.rglob("*")) == before
+
+
+def test_unknown_option_is_one_clear_error(new_recipe):
+    done = new_recipe().run("--no_such_option", "1", check=False)
+    assert done.returncode != 0
+    assert "--no_such_option" in done.stderr
+
+
+def test_a_failed_stage_shows_its_log_and_how_to_resume(new_recipe, few_digits, tmp_path):
+    broken = tmp_path / "recordings"
+    broken.mkdir()
+    for wav in (few_digits / "recordings").iterdir():
+        (broken / wav.name).symlink_to(wav)
+    victim = broken / "3_jackson_11.wav"
+    content = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(content[: len(content) // 2])
+    recipe = new_recipe()
+    recipe.options[1] = str(tmp_path)
+    done = recipe.run("--stop_stage", "4", check=False)
+    assert done.returncode != 0
+    assert "3_jackson_11.wav" in done.stderr and "--stage 1" in done.stderr

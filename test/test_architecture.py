@@ -1,0 +1,74 @@
+"""The house keeps its order: who may import whom, and what is not loaded without need."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A room may import the rooms named here, and the top-level modules (errors, files, progress, stamps, cli).
+ALLOWED = {
+    "jobs": set(),
+    "corpus": set(),
+    "criteria": set(),
+    "scoring": set(),
+    "units": {"corpus"},
+    "tokens": {"units"},
+    "models": {"tokens"},
+    "tasks": {"criteria", "models", "tokens"},
+    "inference": {"models", "tokens", "units"},
+}
+ROOMS = {*ALLOWED, "bin"}
+OUTSIDE = {  # heavy packages and the rooms that own them
+    "espnet2": {"tasks"},
+    "torch": {"criteria", "units", "models", "tasks", "inference"},
+    "transformers": {"units", "tokens", "models", "tasks", "inference"},
+    "jiwer": {"scoring"},
+    "sentencepiece": {"tokens"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_imports_only_the_floors_below_it(room, repo_root):
+    wrong = []
+    for path in (repo_root / "espnet_sld" / room).rglob("*.py"):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "espnet_sld" and len(parts) > 1 and parts[1] in ROOMS - {room} - ALLOWED[room]:
+                wrong.append(f"{path.relative_to(repo_root)}: {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", sorted(OUTSIDE))
+def test_heavy_packages_stay_in_their_rooms(package, repo_root):
+    users = set()
+    for room in ROOMS:
+        for path in (repo_root / "espnet_sld" / room).rglob("*.py"):
+            if any(name.split(".")[0] == package for name in imports(path)):
+                users.add(room)
+    assert users <= OUTSIDE[package] | {"bin"}
+
+
+def test_no_file_outgrows_its_purpose(repo_root):
+    files = [*(repo_root / "espnet_sld").rglob("*.py"), *(repo_root / "egs").glob("*/*.sh")]
+    assert [f"{path}: {n}" for path in files if (n := len(path.read_text().splitlines())) > 320] == []
+
+
+@pytest.mark.parametrize("module", ["espnet_sld", "espnet_sld.bin.score", "espnet_sld.bin.extract_units"])
+def test_light_commands_load_nothing_heavy(module):
+    code = (
+        f"import sys, {module}; print([m for m in ('torch', 'espnet2', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
