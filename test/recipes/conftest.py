@@ -41,9 +41,13 @@ class Recipe:
             pytest.fail(f"{done.args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def kill_in_stage(self, stage: int, after: float) -> bool:
-        """Start the recipe, kill -9 all of it `after` seconds into `stage`; False if it ended before."""
-        log = self.folder / f"killed_in_{stage}.txt"
+    def kill_in_stage(self, stage: int, after: float = 0.0, seen: str = "") -> bool:
+        """Start the recipe and kill -9 all of it in `stage`: `after` seconds after a file `seen` is there.
+
+        Returns:
+            False if the recipe ended before.
+        """
+        log = self.folder.parent / "killed.txt"
         with log.open("w") as stream:
             process = subprocess.Popen(
                 self.command(),
@@ -53,16 +57,17 @@ class Recipe:
                 stderr=stream,
                 start_new_session=True,
             )
-        while f"stage {stage}:" not in log.read_text():
+        while f"stage {stage}:" not in log.read_text() or (seen and not any(self.folder.glob(seen))):
             if process.poll() is not None:
                 return False
-            time.sleep(0.05)
-        time.sleep(after)
-        if process.poll() is not None:
+            time.sleep(0.02)
+        try:
+            process.wait(after)
             return False
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
 
     def hypotheses(self) -> dict[str, str]:
         """Every hypothesis file of the experiment, by its path below exp/."""

@@ -1,0 +1,135 @@
+"""Rows of training: the objective's time, and padding in batches."""
+
+import numpy as np
+import torch
+from lengths import MAX_POSITIONS, librispeech_like, sequences
+from measure import Row, allowance_row, cost_row, limit_share, require, time_pairs
+from torch import Tensor
+from torch.nn import functional as F
+
+from espnet_sld.criteria import SpeechTextCriterion
+from espnet_sld.tasks.batching import TokenBatchSampler, padding_share
+
+ALPHA, EPSILON, IGNORED = 0.008, 0.1, -100
+
+
+def released_loss(
+    hidden: Tensor, matrix: Tensor, labels: Tensor, text_vocabulary: int, speech_vocabulary: int
+) -> Tensor:
+    """SLD as the published code computes it, restated: everything at every one of the padded positions.
+
+    Three cross entropies over the joint vocabulary (the language model's own, which is then not used; text;
+    speech) and a KL to the softmax of a smoothed one-hot label, which is made from int64. The KL takes every
+    real position, text targets as piece 0; logits and labels of pads are multiplied by 0.
+
+    Args:
+        hidden: (B, 1024, D). matrix: (V, D). labels: (B, 1024) joint ids, −100 at pads.
+    """
+    logits = hidden @ matrix.T  # (B, 1024, V)
+    targets = labels[:, 1:]
+    real = (labels != IGNORED).long()
+    shifted = logits[:, :-1].contiguous()
+    flat = shifted.view(-1, shifted.size(-1))
+    F.cross_entropy(flat, targets.flatten())
+
+    spoken = logits[:, :-1, -speech_vocabulary:].contiguous() * real[:, :-1, None]
+    pieces = ((targets - text_vocabulary - 2) * real[:, 1:]).clamp(min=0)
+    label = F.one_hot(pieces, speech_vocabulary) * (1 - EPSILON) + EPSILON / speech_vocabulary
+    label = (label * real[:, 1:, None]).softmax(-1)
+    kl = F.kl_div(spoken.log_softmax(-1), label, reduction="batchmean")
+
+    is_text = targets <= text_vocabulary  # pads too, which are ignored anyway
+    ce_text = F.cross_entropy(flat, torch.where(is_text, targets, IGNORED).flatten())
+    ce_speech = F.cross_entropy(flat, torch.where(is_text, IGNORED, targets).flatten())
+    return ce_text + ce_speech + ALPHA * kl
+
+
+def objective_time(
+    repeats: int,
+    *,
+    utterances: int = 8,
+    width: int = 128,
+    text_vocabulary: int = 500,
+    speech_vocabulary: int = 6000,
+) -> Row:
+    """Forward and backward of SLD, output projection included, from the same hidden states."""
+    samples = sequences(utterances, text_vocabulary, speech_vocabulary)
+    longest = max(len(ids) for ids, _ in samples)
+    tokens = torch.zeros(utterances, longest, dtype=torch.long)
+    kinds = torch.zeros(utterances, longest, dtype=torch.uint8)
+    labels = torch.full((utterances, MAX_POSITIONS), IGNORED)
+    for row, (ids, kind) in enumerate(samples):
+        tokens[row, : len(ids)] = labels[row, : len(ids)] = torch.from_numpy(ids)
+        kinds[row, : len(ids)] = torch.from_numpy(kind)
+    generator = torch.Generator().manual_seed(0)
+    size = text_vocabulary + 2 + speech_vocabulary
+    padded = torch.randn(utterances, MAX_POSITIONS, width, generator=generator).requires_grad_()
+    hidden = padded.detach()[:, :longest].clone().requires_grad_()
+    matrix = (torch.randn(size, width, generator=generator) / width**0.5).requires_grad_()
+    # the released code's scope of the KL, so that both compute the same loss
+    criterion = SpeechTextCriterion(
+        text_vocabulary=text_vocabulary,
+        speech_vocabulary=speech_vocabulary,
+        objective="sld",
+        alpha=ALPHA,
+        epsilon=EPSILON,
+        kl_scope="released",
+        max_positions=MAX_POSITIONS,
+    )
+
+    def ours() -> tuple[Tensor, ...]:
+        counts = criterion.counts(tokens, kinds)
+        loss = criterion.total(criterion(hidden, matrix, tokens, kinds), counts)
+        return loss.detach(), *torch.autograd.grad(loss, (hidden, matrix))
+
+    def peer() -> tuple[Tensor, ...]:
+        loss = released_loss(padded, matrix, labels, text_vocabulary, speech_vocabulary)
+        return loss.detach(), *torch.autograd.grad(loss, (padded, matrix))
+
+    (loss, to_hidden, to_matrix), (released, to_padded, to_matrix_too) = ours(), peer()
+    require(bool(torch.isclose(loss, released, rtol=1e-5)), f"SLD loss {loss} but released {released}")
+    real = kinds != 0
+    for name, own, theirs in (
+        ("hidden states", to_hidden[real], to_padded[:, :longest][real]),
+        ("output matrix", to_matrix, to_matrix_too),
+    ):
+        error = float((own - theirs).norm() / theirs.norm())
+        require(error < 1e-4, f"SLD gradients to the {name} differ by {error:.1e} of their norm")
+
+    pairs = time_pairs(ours, peer, repeats)
+    positions = int(real.sum())
+    return cost_row(
+        "objective_time",
+        "released loss, padded to 1024",
+        pairs,
+        unit="ms",
+        scale=1e3,
+        bar=5.0,
+        limit_share=limit_share(6 * positions * width * size, float(np.median(pairs.ours))),
+        description=f"SLD forward and backward with the output projection, D = {width}, V = {size} (smaller "
+        f"than the paper's 56 259), {utterances} utterances, {positions} tokens; loss and gradients equal. "
+        "Limit: the projection's three products on real tokens",
+    )
+
+
+def padding(repeats: int, *, utterances: int = 20_000, batch_bins: int = 24_000) -> Row:
+    """Padding of the training batches; the repeats are different passes over the corpus."""
+    speech, text = librispeech_like(utterances)
+    lengths = speech + text + 2
+    sampler = TokenBatchSampler(lengths, batch_bins)
+    shares = []
+    for number in range(repeats):
+        batches = sampler.pass_batches(1, number)
+        members = np.sort(np.concatenate(batches))
+        require(np.array_equal(members, np.arange(utterances)), "a pass is not every utterance once")
+        shares.append(100 * padding_share(batches, lengths))
+    return allowance_row(
+        "padding",
+        "pad to 1024",
+        shares,
+        100 * (1 - float(lengths.mean()) / MAX_POSITIONS),
+        allowed=5.0,
+        unit="% of positions",
+        description=f"positions without a token, {utterances} utterances of LibriSpeech-like lengths in "
+        f"batches of {batch_bins} positions; every utterance once a pass. Ratio: allowed 5 % ÷ ours",
+    )
