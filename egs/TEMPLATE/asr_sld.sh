@@ -28,6 +28,7 @@ option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/asr_sld.sh")
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 . "${TEMPLATE}/names.sh"
+[ "${num_nodes}" = 1 ] || die "--num_nodes ${num_nodes}: only 1 without a cluster back-end"
 
 if [ -z "${asr_tag}" ]; then
   asr_tag=$(basename "${asr_config}" .yaml)

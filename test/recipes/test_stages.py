@@ -69,6 +69,18 @@ def test_a_second_run_does_no_work_again_and_changes_no_output(finished):
     assert [str(path) for path in before | after if before.get(path) != after.get(path)] == []
 
 
+def test_speed_perturbation_triples_the_training_set(new_recipe):
+    recipe = new_recipe()
+    recipe.run("--speed_perturb_factors", "0.9 1.0 1.1", "--stop_stage", "4")
+    original = (recipe.folder / "dump/raw/org/train/wav.scp").read_text().splitlines()
+    labels = (recipe.folder / "dump/extracted/mfcc/train_sp/pseudo_labels_km40.txt").read_text().splitlines()
+    lengths = {line.split()[0]: len(line.split()) - 1 for line in labels}
+    assert len(lengths) == 3 * len(original)
+    plain = [name for name in lengths if not name.startswith("sp")]
+    slow, fast = (sum(lengths[f"sp{factor}-{name}"] for name in plain) for factor in (0.9, 1.1))
+    assert 1.15 < slow / fast < 1.3
+
+
 def test_stages_run_alone(finished):
     done = finished.run("--stage", "3", "--stop_stage", "5")
     assert re.findall(r"stage (\d)", done.stdout + done.stderr) == ["3", "4", "5"]
