@@ -7,6 +7,7 @@ where `packaging` is installed; all else needs the standard library only.
 
 import argparse
 import ast
+import importlib
 import importlib.metadata as metadata
 import re
 import shutil
@@ -19,6 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # Extras that the toolkit does without: extra → what is lost.
 OPTIONAL = {"s3prl": "SSL front-ends by s3prl", "translation": "BLEU", "mini": "egs/mini (synthesis)"}
 PROGRAMS = {"git": "revision in RESULTS.md", "make": "make demo, make test", "sbatch": "Slurm back-end"}
+# Packages that bring a compiled library, and how they are imported: a wheel for another machine installs but fails.
+COMPILED = {
+    "soundfile": "soundfile",
+    "soxr": "soxr",
+    "sentencepiece": "sentencepiece",
+    "kaldi-native-fbank": "kaldi_native_fbank",
+    "rapidfuzz": "rapidfuzz",
+}
 TORCH_PROBE = """
 import torch
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -119,6 +128,18 @@ def torch_row() -> Row:
     return Row("torch loads", "", version, True, devices)
 
 
+def compiled_rows(versions: dict[str, str]) -> list[Row]:
+    """Installed packages whose compiled library does not load."""
+    rows = []
+    for name, module in COMPILED.items():
+        if name in versions:
+            try:
+                importlib.import_module(module)
+            except (ImportError, OSError) as error:
+                rows.append(Row(f"{name} loads", "", versions[name], False, str(error).splitlines()[0]))
+    return rows
+
+
 def other_rows() -> list[Row]:
     """Python, and the programs that are used where they are there."""
     python = ".".join(map(str, sys.version_info[:3]))
@@ -160,6 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = package_rows(read_requirements(ROOT / "setup.py"), lock, versions, options.all)
     if "torch" in versions:
         rows.append(torch_row())
+    rows += compiled_rows(versions)
     rows += other_rows()
     wrong = [row for row in rows if row.ok is False]
     if not options.quiet:

@@ -9,13 +9,9 @@ import ast
 import subprocess
 import sys
 
+PYPI = "https://pypi.org/simple"
 # pip's key → uv's option; pip separates several values by white space.
-LISTS = {
-    "index-url": "--default-index",
-    "extra-index-url": "--index",
-    "find-links": "--find-links",
-    "trusted-host": "--allow-insecure-host",
-}
+LISTS = {"find-links": "--find-links", "trusted-host": "--allow-insecure-host"}
 
 
 def parse_config(listing: str) -> dict[str, str]:
@@ -40,8 +36,17 @@ def parse_config(listing: str) -> dict[str, str]:
 
 
 def uv_arguments(settings: dict[str, str]) -> list[str]:
-    """uv's arguments for these settings; among several sources the best version wins, as with pip."""
+    """uv's arguments for these settings; among several sources the best version wins, as with pip.
+
+    Of one version uv takes the files of the first index that has it, and its default index comes last; pip
+    looks at all files. So the main index goes first: an extra one may hold only a part of a release.
+    """
     arguments = ["--index-strategy", "unsafe-best-match"]
+    main = settings.get("index-url", "").split()
+    extra = settings.get("extra-index-url", "").split()
+    indexes = [*(main or [PYPI]), *extra] if extra else main
+    for place, index in enumerate(indexes, 1):
+        arguments += ["--default-index" if place == len(indexes) else "--index", index]
     for key, option in LISTS.items():
         for value in settings.get(key, "").split():
             arguments += [option, value]

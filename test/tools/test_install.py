@@ -113,8 +113,8 @@ download.index-url='https://other/simple'
     assert settings["timeout"] == "60"
     assert module.uv_arguments(settings) == [
         *("--index-strategy", "unsafe-best-match"),
-        *("--default-index", "https://install/simple"),
-        *("--index", "https://a/simple", "--index", "file:///b/simple"),
+        *("--index", "https://install/simple", "--index", "https://a/simple"),
+        *("--default-index", "file:///b/simple"),
         *("--find-links", "/wheels", "--find-links", "/more"),
     ]
     assert "--no-index" in module.uv_arguments({"no-index": "true"})
