@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Extras that the toolkit does without: extra → what is lost.
 OPTIONAL = {"s3prl": "SSL front-ends by s3prl", "translation": "BLEU", "mini": "egs/mini (synthesis)"}
 PROGRAMS = {"git": "revision in RESULTS.md", "make": "make demo, make test", "sbatch": "Slurm back-end"}
-# Packages that bring a compiled library, and how they are imported: a wheel for another machine installs but fails.
+# Packages with a compiled library, and how they are imported: a wrong wheel installs, but fails to load.
 COMPILED = {
     "soundfile": "soundfile",
     "soxr": "soxr",
