@@ -20,7 +20,8 @@ set -- ${options[@]+"${options[@]}"}
   --dev_set dev \
   --test_sets "test_isolated test_strings test_strings_once test_speaker" \
   --kmeans_feature mfcc \
-  --kmeans_feature_conf "frame_shift_ms=40 high_freq=4000" \
+  --speed_perturb_factors "0.9 1.0 1.1" \
+  --kmeans_feature_conf "frame_shift_ms=40 high_freq=4000 normalisation=none" \
   --nclusters 300 \
   --unit_case ts \
   --unit_token_type unit \
