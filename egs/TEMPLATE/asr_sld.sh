@@ -8,6 +8,7 @@ TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
 . "${TEMPLATE}/tokenize_options.sh"
 
 # begin options
+# -- this driver
 stop_stage=9              # last stage to run
 # -- model and training
 num_nodes=1               # machines (one, until the Slurm back-end)
@@ -52,60 +53,65 @@ write_run_script() {
 }
 raw() { echo "${dumpdir}/raw/$1/$2"; }
 
-if [ "${stage}" -le 5 ]; then
-  passed=()
-  for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-    passed+=("--${name}" "${!name}")
-  done
-  last=$((stop_stage < 5 ? stop_stage : 5))
-  "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
-fi
-
-if wanted 6 "shapes and statistics"; then
-  for part in "train ${train_dir}" "valid ${dev_set}"; do
-    read -r role name <<< "${part}"
-    run ${train_cmd} "${stats}/log/shapes.${role}.log" python3 -m espnet_sld.bin.collect_shapes \
-      --speech_text "$(raw "${name}" "${unit_text}")" --text "$(raw "${name}" "${transcript}")" \
-      "${tokens[@]}" --out_dir "${stats}/${role}"
-  done
-fi
-
-if wanted 7 "train ${asr_exp}"; then
-  criterion=(--criterion_conf "objective=${objective}")
-  if [[ ${objective} == matched || ${objective} == ce_weighted ]]; then
-    weights=(python3 -m espnet_sld.bin.matched_weights --config "${asr_config}" --objective "${objective}"
-      --length_stats "${stats}/train/length_stats.json")
-    [ "${dry_run}" = true ] || weights=$("${weights[@]}")
-    for pair in ${weights[@]}; do criterion+=(--criterion_conf "${pair}"); done
+# In a function, so that bash has read it all before it begins: the file may change while stages run.
+stages() {
+  if [ "${stage}" -le 5 ]; then
+    passed=()
+    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
+      passed+=("--${name}" "${!name}")
+    done
+    last=$((stop_stage < 5 ? stop_stage : 5))
+    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
   fi
-  read -ra more <<< "${asr_args}"
-  [ "${dry_run}" = true ] || write_run_script "${asr_exp}/run.sh"
-  run ${cuda_cmd} --gpu "${ngpu}" "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \
-    --config "${asr_config}" --output_dir "${asr_exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true \
-    "${criterion[@]}" "${tokens[@]}" \
-    --train_data_path_and_name_and_type "$(raw "${train_dir}" "${unit_text}"),speech,text" \
-    --train_data_path_and_name_and_type "$(raw "${train_dir}" "${transcript}"),text,text" \
-    --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${unit_text}"),speech,text" \
-    --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${transcript}"),text,text" \
-    --train_shape_file "${stats}/train/sequence_shape" --valid_shape_file "${stats}/valid/sequence_shape" \
-    ${more[@]+"${more[@]}"}
-fi
 
-if wanted 8 "decode ${decode_sets}"; then
-  for name in ${decode_sets}; do
-    out=${asr_exp}/${inference_tag}/${name}
-    run ${decode_cmd} --gpu "${ngpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode \
-      --exp_dir "${asr_exp}" --checkpoint "${inference_model}" --config "${inference_config}" \
-      --speech_text "$(raw "${name}" "${unit_text}")" --utt2dur "$(raw "${name}" utt2dur)" \
-      --length_stats "${stats}/train/length_stats.json" --ngpu "${ngpu}" --out_dir "${out}"
-  done
-fi
+  if wanted 6 "shapes and statistics"; then
+    for part in "train ${train_dir}" "valid ${dev_set}"; do
+      read -r role name <<< "${part}"
+      run ${train_cmd} "${stats}/log/shapes.${role}.log" python3 -m espnet_sld.bin.collect_shapes \
+        --speech_text "$(raw "${name}" "${unit_text}")" --text "$(raw "${name}" "${transcript}")" \
+        "${tokens[@]}" --out_dir "${stats}/${role}"
+    done
+  fi
 
-if wanted 9 "score and report"; then
-  for name in ${decode_sets}; do
-    out=${asr_exp}/${inference_tag}/${name}
-    run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \
-      --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/decode.json" --out_dir "${out}"
-  done
-  run python3 -m espnet_sld.bin.results --exp_dir "${asr_exp}"
-fi
+  if wanted 7 "train ${asr_exp}"; then
+    criterion=(--criterion_conf "objective=${objective}")
+    if [[ ${objective} == matched || ${objective} == ce_weighted ]]; then  # weights from counts on the training set
+      derive=(python3 -m espnet_sld.bin.matched_weights --config "${asr_config}" --objective "${objective}"
+        --length_stats "${stats}/train/length_stats.json")
+      if [ "${dry_run}" = true ]; then run "${derive[@]}"; pairs=; else pairs=$("${derive[@]}"); fi
+      for pair in ${pairs}; do criterion+=(--criterion_conf "${pair}"); done
+    fi
+    read -ra more <<< "${asr_args}"
+    [ "${dry_run}" = true ] || write_run_script "${asr_exp}/run.sh"
+    run ${cuda_cmd} --gpu "${ngpu}" "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \
+      --config "${asr_config}" --output_dir "${asr_exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true \
+      "${criterion[@]}" "${tokens[@]}" \
+      --train_data_path_and_name_and_type "$(raw "${train_dir}" "${unit_text}"),speech,text" \
+      --train_data_path_and_name_and_type "$(raw "${train_dir}" "${transcript}"),text,text" \
+      --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${unit_text}"),speech,text" \
+      --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${transcript}"),text,text" \
+      --train_shape_file "${stats}/train/sequence_shape" --valid_shape_file "${stats}/valid/sequence_shape" \
+      ${more[@]+"${more[@]}"}
+  fi
+
+  if wanted 8 "decode ${decode_sets}"; then
+    for name in ${decode_sets}; do
+      out=${asr_exp}/${inference_tag}/${name}
+      run ${decode_cmd} --gpu "${ngpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode \
+        --exp_dir "${asr_exp}" --checkpoint "${inference_model}" --config "${inference_config}" \
+        --speech_text "$(raw "${name}" "${unit_text}")" --utt2dur "$(raw "${name}" utt2dur)" \
+        --length_stats "${stats}/train/length_stats.json" --ngpu "${ngpu}" --out_dir "${out}"
+    done
+  fi
+
+  if wanted 9 "score and report"; then
+    for name in ${decode_sets}; do
+      out=${asr_exp}/${inference_tag}/${name}
+      run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \
+        --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/decode.json" --out_dir "${out}"
+    done
+    run python3 -m espnet_sld.bin.results --exp_dir "${asr_exp}"
+  fi
+}
+stages
+exit

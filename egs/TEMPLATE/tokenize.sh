@@ -32,47 +32,52 @@ audio_dir() {
   fi
 }
 
-if wanted 1 "corpus to data directories"; then
-  run env nj="${nj}" "${corpus}" --data_dir "${datadir}" ${corpus_args[@]+"${corpus_args[@]}"}
-  for name in "${train_set}" "${dev_set}" ${tests[@]+"${tests[@]}"}; do
-    run python3 -m espnet_sld.bin.data_dir combine "${org}/${name}" "${datadir}/${name}" --allow_pipes "${allow_pipes}"
-  done
-fi
-
-if wanted 2 "speed perturbation ${speed_perturb_factors:-(none)}"; then
-  if [ -n "${speed_perturb_factors}" ]; then
-    run python3 -m espnet_sld.bin.speed_perturb --in_dir "${org}/${train_set}" \
-      --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}"
+# In a function, so that bash has read it all before it begins: the file may change while stages run.
+stages() {
+  if wanted 1 "corpus to data directories"; then
+    run env nj="${nj}" "${corpus}" --data_dir "${datadir}" ${corpus_args[@]+"${corpus_args[@]}"}
+    for name in "${train_set}" "${dev_set}" ${tests[@]+"${tests[@]}"}; do
+      run python3 -m espnet_sld.bin.data_dir combine "${org}/${name}" "${datadir}/${name}" --allow_pipes "${allow_pipes}"
+    done
   fi
-fi
 
-if wanted 3 "k-means, ${nclusters} clusters of ${kmeans_feature}"; then
-  run ${train_cmd} "${kmeans_dir}/log/kmeans.log" \
-    python3 -m espnet_sld.bin.fit_kmeans --data_dir "${org}/${train_set}" "${frontend[@]}" \
-    --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
-    --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
-fi
+  if wanted 2 "speed perturbation ${speed_perturb_factors:-(none)}"; then
+    if [ -n "${speed_perturb_factors}" ]; then
+      run python3 -m espnet_sld.bin.speed_perturb --in_dir "${org}/${train_set}" \
+        --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}"
+    fi
+  fi
 
-if wanted 4 "units of ${sets[*]}"; then
-  for name in "${sets[@]}"; do
-    run ${train_cmd} JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
-      python3 -m espnet_sld.bin.extract_units --data_dir "$(audio_dir "${name}")" "${frontend[@]}" \
-      --kmeans_dir "${kmeans_dir}" --out_dir "${extracted}/${name}" --num_shards "${nj}" --shard JOB \
-      --allow_pipes "${allow_pipes}"
-    run python3 -m espnet_sld.bin.gather_units --data_dir "$(audio_dir "${name}")" \
-      --out_dir "${extracted}/${name}" --num_shards "${nj}" \
-      --dump_dir "${dumpdir}/raw/${name}" --suffix "${unit_suffix}" --lang "${lang}" \
-      --lm_train "$([ "${name}" != "${train_dir}" ] || echo "${dumpdir}/raw/lm_train.txt")"
-  done
-fi
+  if wanted 3 "k-means, ${nclusters} clusters of ${kmeans_feature}"; then
+    run ${train_cmd} "${kmeans_dir}/log/kmeans.log" \
+      python3 -m espnet_sld.bin.fit_kmeans --data_dir "${org}/${train_set}" "${frontend[@]}" \
+      --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
+      --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
+  fi
 
-if wanted 5 "subword models and token lists"; then
-  train_raw=${dumpdir}/raw/${train_dir}
-  subword() { run python3 -m espnet_sld.bin.train_subword "$@"; }
-  subword --input "${train_raw}/${unit_text}" --kind unit --model_type "${unit_piece_type}" \
-    --vocab_size "${unit_nbpe}" --out_dir "${unit_piece_dir}"
-  subword --input "${train_raw}/${transcript}" --kind text --model_type "${text_piece_type}" \
-    --vocab_size "${text_nbpe}" --out_dir "${text_piece_dir}"
-  subword --input "${train_raw}/${transcript}" --kind text --model_type word --out_dir "${token_lists}/word_${lang}"
-  subword --input "${train_raw}/${transcript}" --kind text --model_type char --out_dir "${token_lists}/char_${lang}"
-fi
+  if wanted 4 "units of ${sets[*]}"; then
+    for name in "${sets[@]}"; do
+      run ${train_cmd} JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
+        python3 -m espnet_sld.bin.extract_units --data_dir "$(audio_dir "${name}")" "${frontend[@]}" \
+        --kmeans_dir "${kmeans_dir}" --out_dir "${extracted}/${name}" --num_shards "${nj}" --shard JOB \
+        --allow_pipes "${allow_pipes}"
+      run python3 -m espnet_sld.bin.gather_units --data_dir "$(audio_dir "${name}")" \
+        --out_dir "${extracted}/${name}" --num_shards "${nj}" \
+        --dump_dir "${dumpdir}/raw/${name}" --suffix "${unit_suffix}" --lang "${lang}" \
+        --lm_train "$([ "${name}" != "${train_dir}" ] || echo "${dumpdir}/raw/lm_train.txt")"
+    done
+  fi
+
+  if wanted 5 "subword models and token lists"; then
+    train_raw=${dumpdir}/raw/${train_dir}
+    subword() { run python3 -m espnet_sld.bin.train_subword "$@"; }
+    subword --input "${train_raw}/${unit_text}" --kind unit --model_type "${unit_piece_type}" \
+      --vocab_size "${unit_nbpe}" --out_dir "${unit_piece_dir}"
+    subword --input "${train_raw}/${transcript}" --kind text --model_type "${text_piece_type}" \
+      --vocab_size "${text_nbpe}" --out_dir "${text_piece_dir}"
+    subword --input "${train_raw}/${transcript}" --kind text --model_type word --out_dir "${token_lists}/word_${lang}"
+    subword --input "${train_raw}/${transcript}" --kind text --model_type char --out_dir "${token_lists}/char_${lang}"
+  fi
+}
+stages
+exit
