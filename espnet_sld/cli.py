@@ -13,6 +13,8 @@ RESOURCES = {
     errno.EDQUOT: "disk quota exceeded; free some space, then run the same command again",
     errno.EROFS: "the file system is read-only; choose another output directory",
     errno.EACCES: "permission denied; check owner and mode",
+    errno.EISDIR: "is a directory; name a file",
+    errno.EFBIG: "the file grew past the limit of the file system or of ulimit -f; raise it, then run again",
 }
 
 

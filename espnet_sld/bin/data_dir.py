@@ -63,7 +63,15 @@ def _first_column(path: str | None) -> list[str] | None:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; write one id a line") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     return [line.split()[0] for line in lines if line.strip()]
+
+
+def _refuse_own_output(out_dir: str, dirs: list[str]) -> None:
+    """Writing a part or a union over its own input would lose utterances."""
+    if Path(out_dir).resolve() in {Path(path).resolve() for path in dirs}:
+        raise InputError(f"{out_dir}: is an input too and would be overwritten; give another directory")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         return DataDir.read(path, text=not args.no_text, allow_pipes=args.allow_pipes)
 
     if args.command == "subset":
+        _refuse_own_output(args.out_dir, [args.dir])
         results = {
             args.out_dir: partition.subset(
                 read(args.dir),
@@ -96,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         shards = partition.split(data, args.num_shards)
         results = {f"{out_dir}/{index}": shard for index, shard in enumerate(shards, 1)}
     else:
+        _refuse_own_output(args.out_dir, args.dirs)
         results = {args.out_dir: partition.combine([read(path) for path in args.dirs])}
     for path, data in results.items():
         data.write(path)

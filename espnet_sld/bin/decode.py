@@ -54,9 +54,14 @@ def read_options(path: str | None) -> dict[str, float]:
         raise InputError(f"{path}: no such file; name a decoding configuration") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: not a mapping of options; known: {', '.join(DEFAULTS)}")
     unknown = sorted(set(given) - set(DEFAULTS))
     if unknown:
         raise InputError(f"{path}: unknown key {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
+    for key, value in given.items():
+        if type(value) is not type(DEFAULTS[key]) and type(value) is not int:
+            raise InputError(f"{path}: {key} must be a number like {DEFAULTS[key]}, not '{value}'")
     return {**DEFAULTS, **given}
 
 
@@ -72,7 +77,10 @@ def main(argv: list[str] | None = None) -> int:
     outputs = [out_dir / name for name in ("text", "scores", "decode.json")]
     stamp = Stamp(
         out_dir / "decode.done.json",
-        inputs=[checkpoint, exp_dir / "config.yaml", args.speech_text, args.length_stats],
+        inputs=[
+            *(checkpoint, exp_dir / "config.yaml", args.speech_text, args.length_stats),
+            *([args.utt2dur] if args.utt2dur else []),
+        ],
         options=options,
         outputs=outputs,
     )
@@ -92,6 +100,11 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.inference.decoding import decode_set
     from espnet_sld.inference.length_bound import LengthBound
 
+    if args.ngpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError(f"--ngpu {args.ngpu}, but no device is here; use --ngpu 0")
     loading = time.perf_counter()
     trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", "cuda" if args.ngpu else "cpu")
     bound = LengthBound.from_file(

@@ -6,7 +6,8 @@ from espnet_sld import cli
 
 DESCRIPTION = """\
 Rewrite a Kaldi data directory sorted, without doubled ids and stray blanks, and without utterances
-that lack audio, transcript or speaker. What is dropped is listed; old files stay in DIR/.backup."""
+that lack audio, transcript or speaker. What is dropped is listed; old files stay in DIR/.backup,
+those of an earlier repair in DIR/.backup.1 …"""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -19,6 +20,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check_audio", type=cli.str2bool, default=False, help="drop what cannot be decoded to its end"
     )
+    parser.add_argument(
+        "--channels", choices=("mono", "mean"), default="mono", help="mean: more than one may be averaged"
+    )
     return parser
 
 
@@ -26,7 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     from espnet_sld.corpus.repair import fix
 
-    repair = fix(args.dir, text=not args.no_text, allow_pipes=args.allow_pipes, check_audio=args.check_audio)
+    repair = fix(
+        args.dir,
+        text=not args.no_text,
+        allow_pipes=args.allow_pipes,
+        check_audio=args.check_audio,
+        channels=args.channels,
+    )
     print(f"{args.dir}: {repair.summary()}")
     return 0
 

@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         stats = json.loads(Path(args.length_stats).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: no such file; run stage 6 first") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{args.config}: not YAML ({str(error).splitlines()[0]})") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{args.length_stats}: damaged ({error}); run stage 6 again") from None
     given = conf.get("criterion_conf") or {}
     utterances = stats["utterances"]
     weight, epsilon = matched_smoothing(

@@ -22,12 +22,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_train_strings", type=int, default=5000, help="strings in train")
     parser.add_argument("--num_dev_strings", type=int, default=400, help="strings in dev")
     parser.add_argument("--num_test_strings", type=int, default=600, help="strings in test_strings")
-    parser.add_argument(
-        "--grammar",
-        choices=["uniform"],
-        default="uniform",
-        help="how lengths and digits of strings are drawn",
-    )
     return parser
 
 

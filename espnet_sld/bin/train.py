@@ -1,5 +1,6 @@
 """Train a decoder-only model: ESPnet's options and YAML, our task."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -63,7 +64,8 @@ def load_task() -> type:
     """`DecoderOnlyTask`, imported without ESPnet's remarks about packages that are not used here."""
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        # some of ESPnet's modules print, which would stand before --print_config's YAML
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
             from espnet_sld.tasks.decoder_only import DecoderOnlyTask
     finally:

@@ -19,6 +19,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check_audio", type=cli.str2bool, default=False, help="decode every recording to its end"
     )
+    parser.add_argument(
+        "--channels", choices=("mono", "mean"), default="mono", help="mean: more than one may be averaged"
+    )
     parser.add_argument("--fs", type=int, help="sampling rate in Hz that every recording must have")
     return parser
 
@@ -33,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         allow_pipes=args.allow_pipes,
         check_audio=args.check_audio,
         expected_rate=args.fs,
+        channels=args.channels,
     )
     print(f"{args.dir}: {len(data)} utterances of {len(set(data.utt2spk.values()))} speakers, no problems")
     return 0

@@ -11,6 +11,7 @@ from espnet_sld.corpus.tables import Problem, Table, scan_table
 from espnet_sld.errors import InputError
 
 OPTIONAL = ("segments", "spk2utt", "utt2speed", "utt2dur")
+BACKUP = ".backup"
 SHOWN_PER_KIND = 10
 ARK = re.compile(r"^(?P<path>.+):(?P<offset>\d+)$")
 UNTIL_END = -1.0
@@ -84,7 +85,7 @@ def scan_data_dir(
 
     Args:
         path: the data directory.
-        text: whether every utterance needs a transcript.
+        text: whether every utterance needs a transcript; if not, those that there are are checked still.
         allow_pipes: whether commands are welcome in wav.scp.
         check_files: whether to look for every audio file on disk.
 
@@ -96,6 +97,11 @@ def scan_data_dir(
     if not path.is_dir():
         raise InputError(f"{path}: no such data directory; run the stage that writes it first")
     missing = [name for name in required if not (path / name).is_file()]
+    if missing and (path / BACKUP / "utt2spk").is_file():
+        raise InputError(
+            f"{path}: lacks {', '.join(missing)}; was utils/fix_data_dir broken off? "
+            f"The files before it are in {path / BACKUP}: copy them back and run it again"
+        )
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}; a data directory needs {', '.join(required)}")
     problems: list[Problem] = []
@@ -105,6 +111,8 @@ def scan_data_dir(
         for name in names
         if (path / name).is_file()
     }
+    if not text:
+        problems[:] = [problem for problem in problems if problem.kind != "empty transcript"]
     scan = Scan(path, tables, problems)
     _parse_values(scan)
     _check_audio_entries(scan, allow_pipes, check_files)
@@ -169,11 +177,11 @@ def _check_utterances(scan: Scan, text: bool) -> None:
         scan.problems.append(Problem("no audio", str(table.path), "", "no usable utterance is left"))
     # A row dropped for its own problem was reported already: compare with every key that the file named.
     for name, missing in (("text", "no transcript"), ("utt2spk", "no speaker")):
-        if name not in scan.tables or (name == "text" and not text and not scan.rows("text")):
+        if name not in scan.tables:
             continue
         other = scan.tables[name]
         for key in table.rows:
-            if key not in other.lines:
+            if key not in other.lines and (text or name != "text"):
                 scan.problems.append(Problem(missing, table.place(key), key, f"is not in {other.path}"))
         for key in other.rows:
             if key not in table.lines:

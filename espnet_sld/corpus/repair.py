@@ -1,5 +1,6 @@
 """Validation including the audio itself, and repair: sort, clean, and drop what cannot be used."""
 
+import itertools
 import logging
 import os
 import shutil
@@ -8,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_sld.corpus.audio import utterances
-from espnet_sld.corpus.checks import Scan, raise_if_any, scan_data_dir
+from espnet_sld.corpus.checks import BACKUP, Scan, raise_if_any, scan_data_dir
 from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.corpus.tables import Problem
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 
-BACKUP = ".backup"
-# Problems that say what becomes of a file's lines rather than of an utterance.
 FILES = ("wav.scp", "text", "segments", "utt2spk", "spk2utt", "utt2speed", "utt2dur")
 
 
@@ -26,6 +25,7 @@ def validate(
     allow_pipes: bool = False,
     check_audio: bool = False,
     expected_rate: int | None = None,
+    channels: str = "mono",
 ) -> DataDir:
     """Check a directory, its files on disk, and with `check_audio` that every recording can be decoded.
 
@@ -36,14 +36,16 @@ def validate(
     data = DataDir.from_scan(scan)
     if check_audio or expected_rate is not None:
         data = _usable(data, text)
-        _decode_all(scan, data, allow_pipes, expected_rate)
+        _decode_all(scan, data, allow_pipes, expected_rate, channels)
     raise_if_any(scan)
     for warning in scan.warnings:
         logging.warning(warning)
     return data
 
 
-def _decode_all(scan: Scan, data: DataDir, allow_pipes: bool, expected_rate: int | None) -> set[str]:
+def _decode_all(
+    scan: Scan, data: DataDir, allow_pipes: bool, expected_rate: int | None, channels: str
+) -> set[str]:
     """Decode everything; note what fails as problems of the scan, and return those utterances."""
     bad: set[str] = set()
 
@@ -51,7 +53,9 @@ def _decode_all(scan: Scan, data: DataDir, allow_pipes: bool, expected_rate: int
         bad.add(utt)
         scan.problems.append(Problem("unreadable audio", str(scan.path / "wav.scp"), utt, str(error)))
 
-    for _ in utterances(data, allow_pipes=allow_pipes, expected_rate=expected_rate, on_error=note):
+    for _ in utterances(
+        data, allow_pipes=allow_pipes, expected_rate=expected_rate, channels=channels, on_error=note
+    ):
         pass
     return bad
 
@@ -89,12 +93,18 @@ class Repair:
 
 
 def fix(
-    path: str | os.PathLike, *, text: bool = True, allow_pipes: bool = False, check_audio: bool = False
+    path: str | os.PathLike,
+    *,
+    text: bool = True,
+    allow_pipes: bool = False,
+    check_audio: bool = False,
+    channels: str = "mono",
 ) -> Repair:
     """Rewrite a directory sorted and clean, without the utterances that cannot be used.
 
-    The old files are kept in `<path>/.backup`, with `dropped` listing utterances and reasons. Of
-    several lines with one id the first stays. A directory without problems is left untouched.
+    The old files are kept in `<path>/.backup`, with `dropped` listing utterances and reasons; an earlier
+    backup moves to `.backup.1`, `.backup.2` …. Of several lines with one id the first stays. A directory
+    without problems is left untouched.
 
     Raises:
         InputError: nothing usable would be left (the directory is untouched).
@@ -104,7 +114,7 @@ def fix(
     named = {utt for table in scan.tables for utt in scan.tables[table].lines if _is_utterance(table, scan)}
     data = _usable(DataDir.from_scan(scan), text)
     if check_audio:
-        bad = _decode_all(scan, data, allow_pipes, None)
+        bad = _decode_all(scan, data, allow_pipes, None, channels)
         data = data.select(set(data.utt2spk) - bad)
     reasons = _reasons(scan)
     dropped = {utt: reasons.get(utt, "unusable") for utt in sorted(named - set(data.utt2spk))}
@@ -116,7 +126,10 @@ def fix(
     mended = Counter(p.kind for p in scan.problems if p.item not in dropped)
     if scan.problems or not (path / "spk2utt").is_file():
         backup = path / BACKUP
-        backup.mkdir(exist_ok=True)
+        if backup.exists():
+            earlier = (path / f"{BACKUP}.{number}" for number in itertools.count(1))
+            backup.rename(next(free for free in earlier if not free.exists()))
+        backup.mkdir()
         for name in FILES:
             if (path / name).is_file():
                 shutil.copy2(path / name, backup / name)

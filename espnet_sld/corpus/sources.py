@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import struct
 import subprocess
@@ -18,6 +19,8 @@ UNKNOWN_WAV_SIZE = 0x7FFFF000
 # soundfile reports this order of magnitude for a stream whose header does not give its length.
 UNKNOWN_FRAMES = 2**40
 BLOCK = 2**20
+NIST_HEADER = 1024  # bytes, as good as always
+NIST_NUMBER = re.compile(rb"^(\w+) -i (\d+)", re.MULTILINE)
 SHELL_ONLY = ("&", ";", "<", ">", "`", "$(", "*")
 
 
@@ -32,7 +35,7 @@ def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
     """Decode a sound file, and make sure that all of it is there.
 
     Decoders return what they find: a WAV cut short reads as a shorter recording. So the samples are
-    counted against the header.
+    counted against the header. Ogg, whose header does not tell, is not checked.
     """
     import soundfile
 
@@ -44,7 +47,7 @@ def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
             raise InputError(f"{where}: is empty (0 bytes); {REMOVE}")
         with path.open("rb") as stream:
             return read_file(stream, where)
-    missing = missing_wav_bytes(source)
+    missing = missing_bytes(source)
     if missing:
         raise InputError(f"{where}: truncated, {missing} bytes are missing at the end; {REMOVE}")
     try:
@@ -71,8 +74,8 @@ def _read_to_end(sound) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def missing_wav_bytes(stream: BinaryIO) -> int:
-    """Bytes that a RIFF/WAVE header promises and the stream lacks; 0 if none, and for other formats.
+def missing_bytes(stream: BinaryIO) -> int:
+    """Bytes that a WAV, AIFF or NIST SPHERE header promises and the stream lacks; 0 for other formats.
 
     The stream is left at its start.
     """
@@ -86,6 +89,20 @@ def missing_wav_bytes(stream: BinaryIO) -> int:
                 missing = 0 if length >= UNKNOWN_WAV_SIZE else max(0, stream.tell() + length - size)
                 break
             stream.seek(length + length % 2, os.SEEK_CUR)
+    elif head[:4] == b"RF64":
+        (length,) = struct.unpack("<Q", stream.read(16)[8:].ljust(8, b"\0"))  # of the ds64 chunk
+        missing = max(0, 8 + length - size)
+    elif head[:4] == b"FORM":
+        missing = max(0, 8 + int.from_bytes(head[4:8], "big") - size)
+    elif head[:8] == b"NIST_1A\n":
+        stream.seek(0)
+        header = stream.read(NIST_HEADER)
+        fields = dict(NIST_NUMBER.findall(header))
+        if (
+            b"sample_count" in fields and b"shorten" not in header
+        ):  # compressed: the decoder's message is better
+            width = int(fields.get(b"channel_count", 1)) * int(fields.get(b"sample_n_bytes", 2))
+            missing = max(0, NIST_HEADER + int(fields[b"sample_count"]) * width - size)
     stream.seek(0)
     return missing
 

@@ -1,12 +1,16 @@
 """Writing 16-bit WAV files whole, and telling whether one is."""
 
+import io
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 HEADER_BYTES = 44
+# `<utterance>.<digest>.wav`, as the corpora name their files, and the temporaries of `write_wav`.
+OURS = re.compile(r".+\.[0-9a-f]{10}\.wav|\..+\.wav\..+\.tmp")
 
 
 def write_wav(path: str | os.PathLike, samples: np.ndarray, rate: int = 16000) -> None:
@@ -19,10 +23,13 @@ def write_wav(path: str | os.PathLike, samples: np.ndarray, rate: int = 16000) -
 
     path = Path(path)
     pcm = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
+    # By way of memory: libsndfile's callbacks lose the OSError of a full disk.
+    content = io.BytesIO()
+    soundfile.write(content, pcm, rate, subtype="PCM_16", format="WAV")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
-            soundfile.write(stream, pcm, rate, subtype="PCM_16", format="WAV")
+            stream.write(content.getbuffer())
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -45,7 +52,7 @@ def whole_wav_seconds(path: str | os.PathLike, rate: int = 16000) -> float | Non
 
 
 def remove_others(folder: Path, keep: set[str]) -> None:
-    """Delete wavs of earlier options, and temporaries that a kill left."""
+    """Delete wavs of earlier options, and temporaries that a kill left; never files named by others."""
     for path in folder.iterdir():
-        if path.name not in keep and path.name.endswith((".wav", ".tmp")):
+        if path.name not in keep and OURS.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -102,7 +102,8 @@ def build_criterion(name: str, conf: Mapping[str, Any] | None = None, **context:
         InputError: unknown name, unknown or doubly given option, or a value that the class refuses.
     """
     cls, conf = criterion_class(name), dict(conf or {})
-    accepted = [p.name for p in inspect.signature(cls).parameters.values() if p.kind != p.VAR_KEYWORD]
+    parameters = inspect.signature(cls).parameters.values()
+    accepted = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     options = [key for key in accepted if key not in context]
     unknown = sorted(set(conf) - set(options))
     if unknown:

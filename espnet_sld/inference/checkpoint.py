@@ -102,7 +102,7 @@ def read_parameters(path: str | Path) -> dict[str, Tensor]:
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise InputError(f"{path}: damaged or not a checkpoint ({reason}); take another one") from None
     if isinstance(values, dict) and isinstance(values.get("model"), dict):
         values = values["model"]

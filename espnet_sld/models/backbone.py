@@ -49,7 +49,8 @@ def build_backbone(
         load_weights: False = the architecture alone, for a checkpoint that brings all weights.
 
     Raises:
-        InputError: unknown type or key, missing directory, too few positions, an unsupported output layer.
+        InputError: unknown type or key, missing directory, too few positions, an unsupported attention
+            window or output layer.
     """
     settings = source_config(source, config) if source else scratch_config(config, max_positions)
     _set_dropout(settings, dropout, attention_dropout, set(config or {}))
@@ -62,10 +63,15 @@ def build_backbone(
             f"max_positions {max_positions} exceeds the backbone's {positions} positions; "
             "lower it or choose another backbone"
         )
+    window = attention_window(settings)
+    if max_positions is not None and window is not None and window < max_positions:
+        raise InputError(
+            f"the backbone attends to the last {window} tokens only, max_positions is {max_positions}: "
+            "batched generation does not support that; lower it or set sliding_window in backbone_conf"
+        )
     if source and load_weights:
         model = _load(source, settings)
-        first_new = text_vocabulary
-        extend_vocabulary(model, vocabulary_size, init_new_rows, first_new=first_new)
+        extend_vocabulary(model, vocabulary_size, init_new_rows, first_new=text_vocabulary)
     else:
         settings.vocab_size = vocabulary_size
         model = AutoModelForCausalLM.from_config(settings, attn_implementation=ATTENTION)
@@ -156,6 +162,13 @@ def position_limit(settings: PreTrainedConfig) -> int | None:
     return getattr(settings, position_key(settings), None)
 
 
+def attention_window(settings: PreTrainedConfig) -> int | None:
+    """Tokens that a layer with sliding-window attention sees, None where every layer sees all."""
+    window = getattr(settings, "sliding_window", None)
+    layers = getattr(settings, "layer_types", None)
+    return window if layers is None or "sliding_attention" in layers else None
+
+
 def dropout_keys(settings: PreTrainedConfig) -> list[str]:
     """The config's dropout options that act on a causal LM."""
     return [
@@ -215,5 +228,7 @@ def resolved_config(model: PreTrainedModel) -> dict[str, Any]:
     """Plain values that rebuild the architecture by `backbone_conf`, without its source."""
     settings = model.config.to_diff_dict()
     dropped = {"architectures", "dtype", "torch_dtype", "transformers_version", "vocab_size", "_name_or_path"}
-    plain = {key: value for key, value in settings.items() if key not in dropped}
+    # published directories carry keys that transformers no longer has, e.g. GPT-2's `n_ctx`
+    known = CONFIG_MAPPING[model.config.model_type]()
+    plain = {key: value for key, value in settings.items() if key not in dropped and hasattr(known, key)}
     return {"model_type": model.config.model_type, **plain}

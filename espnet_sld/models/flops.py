@@ -1,4 +1,4 @@
-"""How much a model is and how much it computes: parameters, FLOPs of a batch, utilisation (MFU)."""
+"""How much a model computes: FLOPs of a batch, and the peak that makes them a utilisation (MFU)."""
 
 import time
 from collections.abc import Iterable
@@ -8,15 +8,6 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from espnet_sld.models.decoder_only import DecoderOnlyLM
-
-
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """`total`, and `embedding`: input and output token rows and learned positions (tied ones once)."""
-    seen = {id(p): p.numel() for p in model.parameters()}
-    tables = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)}
-    if isinstance(model, DecoderOnlyLM):
-        tables[id(model.output_matrix())] = model.output_matrix().numel()
-    return {"total": sum(seen.values()), "embedding": sum(tables.values())}
 
 
 class FlopCounter:

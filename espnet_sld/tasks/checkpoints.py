@@ -62,6 +62,9 @@ def save_checkpoint(state: dict[str, Any], directory: Path) -> None:
 def load_checkpoint(directory: Path, device: str = "cpu") -> dict[str, Any] | None:
     """The newest checkpoint that can be read, None where there is none.
 
+    A damaged `checkpoint.pth` is renamed to `checkpoint.pth.damaged`, so that it can never take the place of
+    the good one before it when training saves again.
+
     Raises:
         InputError: there are checkpoints, and none can be read.
     """
@@ -82,7 +85,11 @@ def load_checkpoint(directory: Path, device: str = "cpu") -> dict[str, Any] | No
             broken.append(str(path))
             logger.warning("%s is damaged (%s); trying the one before it", path, reason[0][:200])
             continue
+        except FileNotFoundError:  # another process has just renamed it
+            continue
         if broken:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(directory / CHECKPOINT, directory / f"{CHECKPOINT}.damaged")
             logger.warning("going on from %s, the last good checkpoint (one epoch is trained again)", path)
         return state
     if broken:
@@ -141,6 +148,22 @@ def remove_models(directory: Path, reporter: Reporter, criteria: Criteria, keep:
         if epoch not in wanted:
             with contextlib.suppress(FileNotFoundError):
                 (directory / f"{epoch}epoch.pth").unlink()
+
+
+def check_criteria(reporter: Reporter, criteria: Criteria) -> None:
+    """Refuse a criterion of selection that this training does not log (a typing error, or another loss).
+
+    Raises:
+        InputError: names it and what there is.
+    """
+    logged = reporter.stats[reporter.get_epoch()]
+    for phase, name, *_ in criteria:
+        if name not in logged.get(phase, {}):
+            known = ", ".join(key for key, value in logged.get(phase, {}).items() if isinstance(value, float))
+            raise InputError(
+                f"nothing can be chosen by {phase},{name}: training logs no such figure; there are: {known}; "
+                "set best_model_criterion (and early_stopping_criterion) in a new output_dir"
+            )
 
 
 def average_states(paths: Sequence[Path]) -> dict[str, torch.Tensor]:

@@ -2,10 +2,12 @@
 
 import argparse
 import difflib
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import yaml
 
 from espnet_sld.errors import InputError
 
@@ -42,7 +44,11 @@ def parse_options(parser: argparse.ArgumentParser, command: Sequence[str]) -> ar
         raise InputError(f"{message}; {hint}")
 
     parser.error = fail
-    return parser.parse_args(command)
+    parser.allow_abbrev = False  # an abbreviated option would escape the record of the training's options
+    try:
+        return parser.parse_args(command)
+    except yaml.YAMLError as error:
+        raise InputError(f"--config: not YAML ({' '.join(str(error).split())})") from None
 
 
 def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
@@ -74,7 +80,18 @@ def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
                 + " ".join(",".join(triple) for triple in triples)
             )
     for source in args.init_param:
-        if not Path(source.split(":")[0]).exists():
-            raise InputError(f"--init_param {source}: no such file")
+        _check_parameters(source)
     if args.ngpu > (found := torch.cuda.device_count()):
         raise InputError(f"--ngpu {args.ngpu}, but {found} devices are here; use --ngpu {found}")
+
+
+def _check_parameters(source: str) -> None:
+    """Refuse a file that is not plain tensors: ESPnet reads `--init_param FILE[:…]` as any pickle."""
+    path = Path(source.split(":")[0])
+    if not path.exists():
+        raise InputError(f"--init_param {source}: no such file")
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        raise InputError(f"--init_param {source}: damaged, or not a file of parameters ({reason})") from None

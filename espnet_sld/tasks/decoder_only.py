@@ -28,7 +28,7 @@ from espnet_sld.tasks.command_line import check_options, parse_options
 from espnet_sld.tasks.dataset import SequenceDataset
 from espnet_sld.tasks.espnet_model import DecoderOnlyESPnetModel
 from espnet_sld.tasks.iterator import FixedIterFactory, StepIterFactory, steps_per_epoch
-from espnet_sld.tasks.optimizer import build_optimizer
+from espnet_sld.tasks.optimizer import build_optimizer, check_conf
 from espnet_sld.tasks.options import add_sequence_arguments, none_or_float, none_or_str
 from espnet_sld.tasks.preprocess import SequencePreprocessor
 from espnet_sld.tasks.schedulers import SCHEDULERS
@@ -149,15 +149,18 @@ class DecoderOnlyTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> DecoderOnlyESPnetModel:
-        """Model and criterion; notes `vocabulary`, `pad_id`, `backbone_resolved` in `args`."""
+        """Model and criterion; notes `vocabulary`, `pad_id`, `backbone_resolved`, the objective in `args`."""
         if getattr(args, "vocabulary", None) is None:
             preprocess = SequencePreprocessor.from_args(args)
             args.vocabulary, args.pad_id = preprocess.vocabulary.as_dict(), int(preprocess.pad_id)
         model = build_decoder_only(vars(args))
         args.backbone_resolved = resolved_config(model.backbone)  # a checkpoint then needs no backbone_source
+        criterion = cls.build_criterion(args)
+        if objective := getattr(criterion, "objective", None):  # config.yaml names it where it is the default
+            args.criterion_conf = {**args.criterion_conf, "objective": objective}
         return DecoderOnlyESPnetModel(
             model,
-            cls.build_criterion(args),
+            criterion,
             pad_id=args.pad_id,
             time_mask_prob=args.time_mask_prob,
             mask_dev=args.mask_dev,
@@ -168,7 +171,9 @@ class DecoderOnlyTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimiser by name; see `optimizer.build_optimizer`."""
+        """ESPnet's optimiser by name; see `optimizer.build_optimizer`. The schedule is made after it."""
+        if args.scheduler is not None:
+            check_conf("scheduler_conf", abs_task.scheduler_classes[args.scheduler], args.scheduler_conf)
         return [
             build_optimizer(
                 abs_task.optim_classes[args.optim], model, args.optim_conf, args.exclude_weight_decay

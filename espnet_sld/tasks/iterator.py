@@ -67,7 +67,11 @@ class EpochIterator:
             source = (self.steps[number] for number in range(len(self.steps)))
         else:
             source = DataLoader(
-                self.steps, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory
+                self.steps,
+                batch_size=None,
+                num_workers=self.num_workers,
+                pin_memory=self.pin_memory,
+                generator=torch.Generator(),  # else it draws from the one that dropout uses
             )
         for micro_batches in source:
             yield from micro_batches

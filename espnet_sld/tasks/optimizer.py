@@ -10,6 +10,18 @@ from torch.optim import Adam, AdamW, Optimizer
 from espnet_sld.errors import InputError
 
 
+def check_conf(name: str, cls: type, conf: Mapping[str, Any]) -> None:
+    """Refuse options that the constructor of `cls`, after its first argument, does not have.
+
+    Raises:
+        InputError: names `name` (e.g. `scheduler_conf`), the options and the known ones.
+    """
+    known = list(inspect.signature(cls).parameters)[1:]
+    unknown = sorted(set(conf) - set(known))
+    if unknown:
+        raise InputError(f"{name}: unknown option {', '.join(unknown)}; known: {', '.join(known)}")
+
+
 def build_optimizer(
     optimizer_class: type[Optimizer],
     model: nn.Module,
@@ -26,10 +38,7 @@ def build_optimizer(
     Raises:
         InputError: an option that the class does not have.
     """
-    known = list(inspect.signature(optimizer_class).parameters)[1:]
-    unknown = sorted(set(conf) - set(known))
-    if unknown:
-        raise InputError(f"optim_conf: unknown option {', '.join(unknown)}; known: {', '.join(known)}")
+    check_conf("optim_conf", optimizer_class, conf)
     conf = dict(conf)
     if (
         optimizer_class in (Adam, AdamW)

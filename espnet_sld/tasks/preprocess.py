@@ -46,7 +46,7 @@ class SequencePreprocessor:
 
     @classmethod
     def from_args(cls, args: Namespace) -> "SequencePreprocessor":
-        """Build from the task's options (see `decoder_only.add_sequence_arguments`)."""
+        """Build from the task's options (see `options.add_sequence_arguments`)."""
         missing = [
             name
             for name in ("text_token_type", "text_token_path", "speech_token_type")

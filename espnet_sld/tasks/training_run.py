@@ -158,6 +158,9 @@ def run_epochs(
     keep = options.keep_nbest_models
     nbests = [keep] if isinstance(keep, int) else list(keep) or [1]
     saver = Saver(directory, reporter, options.best_model_criterion, nbests)
+    selections = list(options.best_model_criterion)
+    if options.patience is not None:
+        selections.append(options.early_stopping_criterion)
     if main:
         checkpoints.remove_unfinished(directory)
     steps = getattr(train_iter_factory, "steps_per_epoch", None)
@@ -208,6 +211,7 @@ def run_epochs(
                 options=options,
                 distributed_option=distributed_option,
             )
+        checkpoints.check_criteria(reporter, selections)
         for scheduler in schedulers:
             if isinstance(scheduler, AbsValEpochStepScheduler):
                 scheduler.step(reporter.get_value(*options.val_scheduler_criterion))

@@ -144,6 +144,8 @@ class TokenListTokenizer:
             self.tokens = self.path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such token list; write it first (stage 5)") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{self.path}: not UTF-8; write the list again (stage 5)") from None
         if self.tokens and not self.tokens[-1]:
             self.tokens.pop()
         self.index = {token: number for number, token in enumerate(self.tokens)}

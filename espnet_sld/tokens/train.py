@@ -61,6 +61,8 @@ def train_subword(
         raise InputError(
             f"vocab_size {vocab_size}: SentencePiece needs at least 4 (three specials and a piece)"
         )
+    if vocab_size < 0:
+        raise InputError(f"vocab_size {vocab_size}: must not be negative; 0 takes every token of a list")
     options = {
         "kind": kind,
         "model_type": model_type,

@@ -70,6 +70,8 @@ def gather(
 
     Writes `<out_dir>/{pseudo_labels_km<K>.txt,report.json}` and in `dump_dir` `text.ts.<suffix>`,
     `text.rm.<suffix>`, `text.ts.<lang>`, `utt2spk`, `utt2dur` (seconds as heard) and `feats_type` (`raw`).
+    Where `dump_dir` is the data directory itself, its `utt2dur` stays as it is, there or not: shards are cut
+    by it, and another one would make all of them stale.
 
     Args:
         suffix: `<frontend>_km<K>`, e.g. `mfcc_km200`; K is read from it unless `num_clusters` says.
@@ -87,11 +89,13 @@ def gather(
     out_dir, dump_dir = Path(out_dir), Path(dump_dir)
     data = DataDir.read(data_dir, text=text, allow_pipes=True)
     files = [shard_files(out_dir, k, shard, num_shards) for shard in range(1, num_shards + 1)]
-    _check_stamps([shard["stamp"] for shard in files], out_dir)
+    _check_shards(files, out_dir)
     labels_file = out_dir / f"pseudo_labels_km{k}.txt"
-    names = [f"text.ts.{suffix}", f"text.rm.{suffix}", "utt2dur", "utt2spk", "feats_type"]
-    targets = [f"text.ts.{lang}"] if text else []
-    outputs = [labels_file, out_dir / "report.json", *(dump_dir / name for name in [*names, *targets])]
+    names = [f"text.ts.{suffix}", f"text.rm.{suffix}"]
+    others = ["utt2spk", "feats_type", *([f"text.ts.{lang}"] if text else [])]
+    if dump_dir.resolve() != Path(data_dir).resolve():
+        others.append("utt2dur")
+    outputs = [labels_file, out_dir / "report.json", *(dump_dir / name for name in [*names, *others])]
     stamp = Stamp(
         dump_dir / f"{suffix}.done.json",
         inputs=[
@@ -113,7 +117,7 @@ def gather(
         labels = Labels([shard["labels"] for shard in files], stack)
         _check_utterances(set(data.utterances), set(labels.index), data_dir, out_dir)
         out = stack.enter_context(atomic_write(labels_file))
-        ts, rm, utt2dur = (stack.enter_context(atomic_write(dump_dir / name)) for name in names[:3])
+        ts, rm = (stack.enter_context(atomic_write(dump_dir / name)) for name in names)
         for utterance in data.utterances:
             ids = labels.read(utterance)
             joined, _ = deduplicate(ids)
@@ -121,11 +125,12 @@ def gather(
             out.write(f"{utterance} {' '.join(map(str, ids.tolist()))}\n")
             ts.write(f"{utterance} {ids_to_text(ids)}\n")
             rm.write(f"{utterance} {ids_to_text(joined)}\n")
-            utt2dur.write(f"{utterance} {seconds[utterance]}\n")
     _write(dump_dir / "utt2spk", (f"{utt} {data.utt2spk[utt]}" for utt in data.utterances))
     _write(dump_dir / "feats_type", ["raw"])
+    if "utt2dur" in others:
+        _write(dump_dir / "utt2dur", (f"{utt} {seconds[utt]}" for utt in data.utterances))
     if text:
-        _write(dump_dir / targets[0], (f"{utt} {data.text[utt]}".rstrip() for utt in data.utterances))
+        _write(dump_dir / f"text.ts.{lang}", (f"{utt} {data.text[utt]}".rstrip() for utt in data.utterances))
     if lm_train:
         _write(lm_train, (f"{utt} {data.text[utt]}" for utt in data.utterances if data.text.get(utt)))
     report = use.report()
@@ -181,15 +186,15 @@ def _num_clusters(suffix: str) -> int:
     return int(match[1])
 
 
-def _check_stamps(stamps: list[Path], out_dir: Path) -> None:
+def _check_shards(shards: list[dict[str, Path]], out_dir: Path) -> None:
     """Every shard is complete, and all were made by the same front-end and centroids."""
-    missing = [path.name for path in stamps if not path.exists()]
+    missing = [files["stamp"].name for files in shards if not all(path.exists() for path in files.values())]
     if missing:
         raise InputError(
-            f"{out_dir}/shards: {len(missing)} of {len(stamps)} shards are not done, first {missing[0]}; "
+            f"{out_dir}/shards: {len(missing)} of {len(shards)} shards are not done, first {missing[0]}; "
             "run stage 4 again, it redoes only these"
         )
-    made = [json.loads(path.read_text(encoding="utf-8"))["options"] for path in stamps]
+    made = [json.loads(files["stamp"].read_text(encoding="utf-8"))["options"] for files in shards]
     for key in ("frontend", "centroids", "channels"):
         if any(options[key] != made[0][key] for options in made):
             raise InputError(f"{out_dir}/shards: shards were made with different {key}; run stage 4 again")

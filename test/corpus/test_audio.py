@@ -191,6 +191,19 @@ def test_every_unusable_file_is_refused_by_name_with_a_remedy(flac, tmp_path):
         assert name in message and "spk-utt7" in message and ";" in message, message
 
 
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "NIST", "RF64", "FLAC"])
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
+def test_a_file_cut_short_is_refused_whatever_its_container(container, kept, tmp_path):
+    path = tmp_path / "a.sound"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    soundfile.write(path, noise, 16000, format=container, subtype="PCM_16")
+    assert len(read_audio(path)) == 16000
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(InputError, match="truncated"):
+        read_audio(path)
+
+
 def test_stereo_is_averaged_where_asked(tmp_path):
     soundfile.write(tmp_path / "s.wav", np.stack([tone(), -tone()], 1), RATE, subtype="FLOAT")
     assert np.abs(read_audio(tmp_path / "s.wav", channels="mean")).max() == 0

@@ -227,6 +227,48 @@ def test_fix_leaves_a_good_directory_untouched_and_a_hopeless_one_too(data, tmp_
     assert not (folder / ".backup").exists()
 
 
+def test_without_the_need_for_text_a_transcript_may_be_missing_or_empty(data, tmp_path):
+    folder = data.write(tmp_path / "d")
+    edit(folder / "text", "spk0-utt2 number 2\n", "")
+    edit(folder / "text", "spk1-utt5 number 5\n", "spk1-utt5\n")
+    with pytest.raises(InputError, match="no transcript"):
+        validate(folder)
+    assert len(validate(folder, text=False)) == 6
+    edit(folder / "text", "spk0-utt0 ", "spk0-stranger ")
+    with pytest.raises(InputError, match="spk0-stranger"):
+        validate(folder, text=False)
+
+
+def test_a_second_fix_keeps_the_files_before_the_first(data, wavs, tmp_path):
+    folder = data.write(tmp_path / "d")
+    edit(folder / "text", "spk0-utt2 number 2", "spk0-utt2")
+    before = (folder / "text").read_bytes()
+    fix(folder)
+    (wavs / "5.wav").unlink()
+    fix(folder)
+    assert (folder / ".backup.1/text").read_bytes() == before
+    assert (folder / ".backup/dropped").read_text() == "spk1-utt5 missing file\n"
+
+
+def test_a_fix_broken_off_says_where_the_files_are(data, tmp_path):
+    folder = data.write(tmp_path / "d")
+    edit(folder / "text", "spk0-utt2 number 2", "spk0-utt2")
+    fix(folder)
+    (folder / "utt2spk").unlink()  # DataDir.write removes it first
+    with pytest.raises(InputError, match="copy them back"):
+        fix(folder)
+
+
+def test_stereo_is_validated_as_it_will_be_read(data, wavs, tmp_path):
+    folder = data.write(tmp_path / "d")
+    soundfile.write(wavs / "3.wav", 0.1 * np.ones((1600, 2), np.float32), 16000)
+    with pytest.raises(InputError, match="2 channels"):
+        validate_data_dir.main([str(folder), "--check_audio", "true"])
+    assert validate_data_dir.main([str(folder), "--check_audio", "true", "--channels", "mean"]) == 0
+    assert fix_data_dir.main([str(folder), "--check_audio", "true", "--channels", "mean"]) == 0
+    assert len(DataDir.read(folder)) == 6
+
+
 def test_check_audio_finds_what_only_decoding_shows_and_fix_drops_it(data, wavs, tmp_path):
     folder = data.write(tmp_path / "d")
     (wavs / "3.wav").write_text("this is no audio")
@@ -298,6 +340,14 @@ def test_commands_split_subset_and_combine(data, tmp_path):
     assert DataDir.read(tmp_path / "s").utterances == ["spk0-utt0"]
     with pytest.raises(InputError, match="lower --nj"):
         data_dir_command.main(["split", str(folder), "7"])
+
+
+def test_no_set_is_written_over_its_own_source(data, tmp_path):
+    folder = str(data.write(tmp_path / "d"))
+    for command in (["subset", folder, f"{folder}/", "--first", "1"], ["combine", folder, folder]):
+        with pytest.raises(InputError, match="would be overwritten"):
+            data_dir_command.main(command)
+    assert len(DataDir.read(folder)) == 6
 
 
 def test_shell_helpers_run_their_command(repo_root):

@@ -1,6 +1,7 @@
 """The embedded corpus: grammar, disjoint sets, determinism, continuation after a kill."""
 
 import random
+import resource
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from espnet_sld.bin import prepare_mini
 from espnet_sld.corpus import espeak, grammar, synthetic
 from espnet_sld.corpus.audio import read_audio
 from espnet_sld.corpus.repair import validate
+from espnet_sld.corpus.wav import remove_others, write_wav
 from espnet_sld.errors import InputError
 
 COUNTS = {"train": 40, "dev": 10, "test": 12, "test_voices": 8}
@@ -202,3 +204,22 @@ def test_the_command_reports_counts(tmp_path, capsys):
     assert prepare_mini.main(["--data_dir", str(tmp_path), *options]) == 0
     out = capsys.readouterr().out
     assert "vocabulary" in out and "hours" in out and "test_voices" in out
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_no_file(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_wav(tmp_path / "a.wav", np.zeros(50_000, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_files_named_by_us_are_removed(tmp_path):
+    old, mine = "us-train-000001.0123456789.wav", "my_recording.wav"
+    for name in (old, mine, f".{old}.x1y2.tmp", "notes.tmp"):
+        (tmp_path / name).touch()
+    remove_others(tmp_path, set())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine, "notes.tmp"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from espnet_sld.bin.decode import read_options
 from espnet_sld.errors import InputError
 from espnet_sld.inference import LengthBound, decode_set, load_checkpoint
 from espnet_sld.models.build import build_decoder_only
@@ -117,6 +118,25 @@ def test_damaged_and_foreign_files_are_named(experiment, tmp_path):
     (directory / "config.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not YAML"):
         load_checkpoint(directory / "3epoch.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("beam: 3", "unknown key beam"),
+        ("beam_size: many", "beam_size must be a number like 1, not 'many'"),
+        ("beam_size: 2.5", "beam_size must be a number"),
+        ("- 3", "not a mapping"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_bad_decoding_option_is_named(tmp_path, content, message):
+    path = tmp_path / "decode.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_options(path)
+    path.write_text("length_penalty: 1")
+    assert read_options(path)["length_penalty"] == 1
 
 
 def test_length_bound_follows_the_training_set(tmp_path):

@@ -77,6 +77,7 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_changes_nothing(
     with caplog.at_level(logging.WARNING):
         main(command(config, "undisturbed", "--resume", "true"))
     assert "checkpoint.pth is damaged" in caplog.text
+    assert (undisturbed / "checkpoint.pth.damaged").exists()
     assert_equal(parameters(undisturbed, 4), expected)
 
 
@@ -175,6 +176,32 @@ def test_gradients_that_are_not_finite_are_skipped_and_too_many_stop_training(
         main(command(config, "stops", "--max_skipped_steps", "3"))
 
 
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(
+    undisturbed, config, command, monkeypatch
+) -> None:
+    path = undisturbed / "checkpoint.pth"
+    path.write_bytes(path.read_bytes()[:-200])
+    (undisturbed / "train.done.json").unlink()
+    with monkeypatch.context() as patch:
+        kill_in(patch, checkpoints, "save", 2)  # the model of epoch 4 is written, its checkpoint is not
+        with pytest.raises(Killed):
+            main(command(config, "undisturbed", "--resume", "true"))
+    assert max(statistics(undisturbed)) == 3
+
+
+def test_a_pickle_is_not_read_as_parameters_to_start_from(config, command, tmp_path) -> None:
+    import os
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "pwned"),)
+
+    torch.save({"model.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(InputError, match=r"evil.pth: damaged, or not a file of parameters"):
+        main(command(config, "tuned", "--init_param", str(tmp_path / "evil.pth")))
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_other_parameters_can_be_loaded_to_start_from(undisturbed, config, command, tmp_path) -> None:
     config = {
         **config,
@@ -195,6 +222,7 @@ def test_other_parameters_can_be_loaded_to_start_from(undisturbed, config, comma
         ({"criterion_conf": {"objectiv": "sld"}}, "unknown option objectiv"),
         ({"backbone_conf": {"model_type": "llama", "hiden_size": 3}}, "has no option hiden_size"),
         ({"optim_conf": {"learning_rate": 3}}, "optim_conf: unknown option learning_rate"),
+        ({"scheduler_conf": {"warmup": 3}}, "scheduler_conf: unknown option warmup; known: warmup_steps"),
         ({"num_iters_per_epoch": 5, "accum_grad": 2}, "multiple of accum_grad"),
         ({"num_clusters": None}, "missing option: --num_clusters"),
         ({"use_deepspeed": True}, "--use_deepspeed True is not supported"),
@@ -209,6 +237,14 @@ def test_a_bad_option_is_one_clear_message(config, command, change, message) -> 
         del arguments[place : place + 2]
     with pytest.raises(InputError, match=message):
         main(arguments)
+
+
+def test_abbreviated_options_and_broken_yaml_are_refused(config, command, tmp_path) -> None:
+    with pytest.raises(InputError, match="--max_epo"):
+        main(command(config, "bad", "--max_epo", "2"))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(InputError, match=r"--config: not YAML .*broken.yaml"):
+        main(command(config, "bad", "--config", str(tmp_path / "broken.yaml")))
 
 
 def test_a_checkpoint_of_another_model_is_refused(undisturbed, config, command) -> None:

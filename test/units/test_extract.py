@@ -121,6 +121,23 @@ def test_gathered_files_are_asr2s(data_dir, kmeans_dir, tmp_path):
     assert float(seconds["utt10a"]) == 0.2
 
 
+def test_gathering_into_the_data_directory_leaves_the_shards_fresh(data_dir, kmeans_dir, tmp_path):
+    # as the speed-perturbed training set, where the directory has no utt2dur at first
+    folder, out = DataDir.read(data_dir).write(tmp_path / "set"), tmp_path / "ext"
+    extract(folder, kmeans_dir, out, 2)
+    gather(folder, out, folder, 2)
+    before = {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    extract(folder, kmeans_dir, out, 2)
+    assert {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == before
+
+
+def test_a_lost_shard_file_is_told_like_a_shard_that_is_not_done(data_dir, kmeans_dir, tmp_path):
+    extract(data_dir, kmeans_dir, tmp_path, 2)
+    (tmp_path / "shards" / f"pseudo_labels_km{K}.1of2.txt").unlink()
+    with pytest.raises(InputError, match="1 of 2 shards are not done"):
+        gather(data_dir, tmp_path, tmp_path / "dump", 2)
+
+
 def test_report_counts_every_unit(data_dir, kmeans_dir, tmp_path):
     extract(data_dir, kmeans_dir, tmp_path, 1)
     gather(data_dir, tmp_path, tmp_path / "dump", 1)

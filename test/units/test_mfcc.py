@@ -150,6 +150,10 @@ def test_too_short_an_utterance_is_named():
         ("mfcc", {"num_ceps": 30}, "impossible num_ceps"),
         ("mfcc", {"high_freq": 9000}, "must rise within"),
         ("mfcc", {"normalisation": "median"}, "must be one of"),
+        ("mfcc", {"frame_shift_ms": "ten"}, "frame_shift_ms=ten must be a number"),
+        ("mfcc", {"frame_shift_ms": float("nan")}, "must be a number"),
+        ("mfcc", {"num_ceps": 13.5}, "must be a whole number"),
+        ("mfcc", {"num_ceps": True}, "must be a whole number"),
     ],
 )
 def test_wrong_options_are_input_errors(name, conf, message):

@@ -13,45 +13,81 @@ tune_seed=100                      # seed of the tuning runs, not used in the ta
 tune_lr="0.001 0.002 0.003"        # learning rates tried for every row alike, chosen on dev
 contrasts="sld:none,sld:ce,sld:matched"  # declared before any run
 margin=0.5                         # equivalence margin, percent WER
-num_test=2200                      # test utterances (at least 10 000 words)
+corpus_opts="--num_train 6000 --num_test 2200"  # sizes; 2200 test utterances have over 10 000 words
+asr_config=conf/train.yaml         # training configuration of every row
+table=exp/table                    # where all runs and the table go
 jobs=2                             # trainings at a time, one thread each
 dry_run=false                      # print the commands, run nothing
 # end options
 option_files=("${PWD}/run_table.sh")
+command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 
-table=exp/table
-recipe=(./run.sh --dumpdir dump_table --datadir data_table --expdir exp/table --nj "${jobs}"
-  --corpus_opts "--num_train 6000 --num_test ${num_test}")
+for seed in ${seeds} ${other_seeds}; do
+  [ "${seed}" != "${tune_seed}" ] || die "--tune_seed ${tune_seed} is also a seed of the table; choose another"
+done
+recipe=(./run.sh --dumpdir dump_table --datadir data_table --expdir "${table}" --nj "${jobs}"
+  --corpus_opts "${corpus_opts}" --asr_config "${asr_config}")
 
-# runs STAGE_FILE: one line a run, "tag row seed lr sets"; `jobs` at a time, finished ones return at once.
-runs() {
-  local list=$1
-  run run.py --max-jobs-run "${jobs}" JOB=1:"$(wc -l < "${list}")" "${list%.txt}.log/run.JOB.log" \
+on_failure() {
+  local code=$?
+  [ "${code}" -eq 0 ] || echo "run_table.sh: stopped (exit ${code}). Finished runs are kept;" \
+    "after mending the cause, resume with the same command: ${command_line}" >&2
+}
+trap on_failure EXIT
+
+# all_runs NAME "tag row seed lr sets"...: one training each, `jobs` at a time; finished ones return at once.
+all_runs() {
+  local list=${table}/$1.txt
+  shift
+  if [ "${dry_run}" = false ]; then
+    mkdir -p "${table}"
+    printf '%s\n' "$@" > "${list}"
+  fi
+  run run.py --max-jobs-run "${jobs}" JOB=1:$# "${list%.txt}.log/run.JOB.log" \
     local/table_run.sh "${list}" JOB "${recipe[@]}"
 }
 
-run "${recipe[@]}" --stage 1 --stop_stage 6
-mkdir -p "${table}"
+# In a function, so that bash has read it all before it begins: the file may change while it runs.
+main() {
+  local row lr seed lines=()
+  local -A chosen taken
+  run "${recipe[@]}" --stage 1 --stop_stage 6
 
-for row in ${rows} ${other_rows}; do
-  for lr in ${tune_lr}; do echo "tune_${row}_lr${lr} ${row} ${tune_seed} ${lr} dev"; done
-done > "${table}/tuning.txt"
-runs "${table}/tuning.txt"
-run python3 local/choose_lr.py "${table}" "${rows} ${other_rows}" "${tune_lr}" "${table}/chosen.json"
-[ "${dry_run}" = false ] || exit 0
-
-lr_of() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]]["lr"])' "${table}/chosen.json" "$1"; }
-list_rows() {  # seeds in the outer loop, so that an early look compares equal numbers
-  local seed row
-  for seed in $1; do
-    for row in $2; do echo "${row}_seed${seed} ${row} ${seed} $(lr_of "${row}") dev,test,test_voices"; done
+  for row in ${rows} ${other_rows}; do
+    for lr in ${tune_lr}; do lines+=("tune_${row}_lr${lr} ${row} ${tune_seed} ${lr} dev"); done
   done
-}
-{ list_rows "${other_seeds}" "${rows} ${other_rows}"; list_rows "${seeds}" "${rows}"; } |
-  awk '!seen[$1]++' > "${table}/runs.txt"
-runs "${table}/runs.txt"
+  all_runs tuning "${lines[@]}"
+  run python3 local/choose_lr.py "${table}" "${rows} ${other_rows}" "${tune_lr}" "${table}/chosen.json"
+  for row in ${rows} ${other_rows}; do
+    chosen[${row}]=CHOSEN
+    [ "${dry_run}" = true ] || chosen[${row}]=$(python3 local/choose_lr.py "${table}/chosen.json" "${row}")
+  done
 
-run python3 -m espnet_sld.bin.table --runs_dir "${table}" --run_pattern "asr_sld_{row}_seed{seed}" \
-  --rows "$(echo none ce label_smoothing kl sld matched ce_weighted | tr ' ' ,)" --sets dev,test,test_voices \
-  --contrasts "${contrasts}" --margin "${margin}" --decode_tag decode_greedy --out "${table}/TABLE.md"
+  lines=()
+  # seeds in the outer loop, so that an early look compares equal numbers
+  for seed in ${seeds} ${other_seeds}; do
+    for row in ${rows} ${other_rows}; do
+      if [[ " ${rows} " == *" ${row} "* ]]; then
+        [[ " ${seeds} " == *" ${seed} "* ]] || continue
+      else
+        [[ " ${other_seeds} " == *" ${seed} "* ]] || continue
+      fi
+      [ -z "${taken[${row}_${seed}]-}" ] || continue
+      taken[${row}_${seed}]=yes
+      lines+=("${row}_seed${seed} ${row} ${seed} ${chosen[${row}]} dev,test,test_voices")
+    done
+  done
+  all_runs runs "${lines[@]}"
+
+  # in the paper's order
+  local listed=()
+  for row in none ce label_smoothing kl sld matched ce_weighted; do
+    [[ " ${rows} ${other_rows} " != *" ${row} "* ]] || listed+=("${row}")
+  done
+  run python3 -m espnet_sld.bin.table --runs_dir "${table}" --run_pattern "asr_sld_{row}_seed{seed}" \
+    --rows "$(IFS=,; echo "${listed[*]}")" --sets dev,test,test_voices --contrasts "${contrasts}" \
+    --margin "${margin}" --decode_tag decode_greedy --out "${table}/TABLE.md"
+}
+main
+exit

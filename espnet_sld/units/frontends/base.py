@@ -1,6 +1,7 @@
 """What a front-end must offer, and the registry that builds one by name without importing the others."""
 
 import inspect
+import math
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -44,17 +45,31 @@ def build_frontend(name: str, **conf: Any) -> FrontEnd:
     """The front-end of that name.
 
     Raises:
-        InputError: no such front-end, or an option that it does not have.
+        InputError: no such front-end, an option that it does not have, or a value of another type.
     """
     if name not in FRONTENDS:
         raise InputError(f"no front-end '{name}'; known: {' '.join(sorted(FRONTENDS))}")
     module, _, attribute = FRONTENDS[name].partition(":")
     front_end = getattr(import_module(module), attribute)
-    known = list(inspect.signature(front_end).parameters)
+    parameters = inspect.signature(front_end).parameters
+    known = list(parameters)
     unknown = sorted(set(conf) - set(known))
     if unknown:
         raise InputError(f"front-end '{name}' has no option {' '.join(unknown)}; known: {' '.join(known)}")
+    for option, value in conf.items():
+        _check_type(name, option, value, parameters[option].annotation)
     return front_end(**conf)
+
+
+def _check_type(name: str, option: str, value: Any, kind: Any) -> None:
+    """Refuse a value that is not of the annotated plain type; other annotations are the front-end's own."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    if kind not in words:
+        return
+    right = isinstance(value, (int, float) if kind is float else kind)
+    right = right and (kind is bool) == isinstance(value, bool)
+    if not right or (kind is float and not math.isfinite(value)):
+        raise InputError(f"front-end '{name}': {option}={value} must be {words[kind]}")
 
 
 def check_lengths(front_end: FrontEnd, utterances: list[str], waves: list[np.ndarray]) -> None:
