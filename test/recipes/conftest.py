@@ -115,6 +115,7 @@ def new_recipe(repo_root: Path, few_digits: Path, tmp_path_factory) -> Callable[
             "--asr_args",
             f"{TINY_TRAINING} {TINY_MODEL}",
         ]
+        options += ["--speed_perturb_factors", ""]
         options += ["--corpus_opts", "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 20"]
         return Recipe(folder, options)
 
