@@ -25,19 +25,19 @@ demo: install ## the main job on the embedded default: speech → units → trai
 	@shopt -s nullglob; for table in $(DEMO)/exp/asr_sld_*/RESULTS.md; do echo; echo "== $$table"; cat "$$table"; done
 
 test: install ## all tests but the long campaigns
-	@$(PYTHON) -m pytest -m "not campaign" $(ARGS)
+	@"$(PYTHON)" -m pytest -m "not campaign" $(ARGS)
 
 test-quick: install ## the tests that take seconds
-	@$(PYTHON) -m pytest -m "not campaign and not slow" $(ARGS)
+	@"$(PYTHON)" -m pytest -m "not campaign and not slow" $(ARGS)
 
 test-all: install ## every test, campaigns too (hours)
-	@$(PYTHON) -m pytest $(ARGS)
+	@"$(PYTHON)" -m pytest $(ARGS)
 
 bench: install ## measure the steps against what one would run otherwise (CPU, one thread); ARGS="--rows padding" for one
-	@$(PYTHON) tools/bench/bench.py $(ARGS)
+	@"$(PYTHON)" tools/bench/bench.py $(ARGS)
 
 lint: install ## ruff, bash -n, and shellcheck where it is installed
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	@"$(PYTHON)" -m ruff check . && "$(PYTHON)" -m ruff format --check .
 	@find utils tools egs .ci -type f \( -name '*.sh' -o -path '.ci/run' \) -not -path '*/exp/*' 2> /dev/null | sort > .lint-files
 	@while read -r script; do bash -n "$$script"; done < .lint-files
 	@if command -v shellcheck > /dev/null; then xargs shellcheck --external-sources --severity warning < .lint-files; \

@@ -23,6 +23,11 @@ option_files=("${PWD}/run_table.sh")
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 
+# What would fail at the very end is refused now.
+objectives="none ce label_smoothing kl sld matched ce_weighted"  # in the paper's order
+for row in ${rows} ${other_rows} ${contrasts//[,:]/ }; do
+  [[ " ${objectives} " == *" ${row} "* ]] || die "no objective '${row}'; there are: ${objectives}"
+done
 for seed in ${seeds} ${other_seeds}; do
   [ "${seed}" != "${tune_seed}" ] || die "--tune_seed ${tune_seed} is also a seed of the table; choose another"
 done
@@ -80,10 +85,10 @@ main() {
   done
   all_runs runs "${lines[@]}"
 
-  # in the paper's order
+  # a declared contrast stays in the table, also if its row was not run
   local listed=()
-  for row in none ce label_smoothing kl sld matched ce_weighted; do
-    [[ " ${rows} ${other_rows} " != *" ${row} "* ]] || listed+=("${row}")
+  for row in ${objectives}; do
+    [[ " ${rows} ${other_rows} ${contrasts//[,:]/ } " != *" ${row} "* ]] || listed+=("${row}")
   done
   run python3 -m espnet_sld.bin.table --runs_dir "${table}" --run_pattern "asr_sld_{row}_seed{seed}" \
     --rows "$(IFS=,; echo "${listed[*]}")" --sets dev,test,test_voices --contrasts "${contrasts}" \
