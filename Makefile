@@ -17,7 +17,7 @@ export OMP_NUM_THREADS ?= 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: ## set up .venv (CPU: about 15 s and 1.6 GB; ESPNET_SLD_VENV=DIR links .venv to an environment)
+install: ## set up .venv (CPU: about 40 s and 2.0 GB; ESPNET_SLD_VENV=DIR links .venv to an environment)
 	@tools/install.sh
 
 demo: install ## the main job on the embedded default: speech → units → training → WER table; goes on where it stopped

@@ -119,7 +119,7 @@ install() {
     if [ -n "${uv}" ]; then
         local quiet=()
         [ -t 2 ] || quiet=(--quiet)                         # progress on a terminal only; errors always
-        "${uv}" pip install "${quiet[@]}" --python .venv/bin/python "${uv_arguments[@]}" "$@"
+        "${uv}" pip install --compile-bytecode "${quiet[@]}" --python .venv/bin/python "${uv_arguments[@]}" "$@"
     else
         .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@"
     fi
@@ -154,7 +154,7 @@ detect_backend() {
 # Sets lock, torch_requirement, extra (arguments), what to expect (size) and the free GB to ask for (large).
 choose_torch() {
     lock=tools/cpu.lock torch_requirement="torch==${torch_version}" extra=() large=2
-    size="about 15 s with uv, 2 min with pip (more on a slow line), 1.6 GB"
+    size="about 40 s with uv, 2 min with pip (more on a slow line), 2.0 GB"
     local gpu_size="about 1 min with uv, 4 min with pip (more on a slow line), 5.3 GB"
     case "${torch_backend}" in
         cpu)
