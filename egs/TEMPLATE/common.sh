@@ -22,7 +22,9 @@ wanted() {
 on_exit() {
   local code=$?
   [ "${code}" -ne 0 ] && [ -n "${current_stage}" ] || return 0
-  echo "${driver##*/}: stage ${current_stage} failed (exit ${code}). Finished work is kept;" \
-    "after mending the cause, resume with: ./run.sh --stage ${current_stage} and your other options" >&2
+  local what="failed (exit ${code})"
+  [ "${code}" -lt 129 ] || what="was ended by signal $((code - 128))"
+  echo "${driver##*/}: stage ${current_stage} ${what}. Finished work is kept;" \
+    "resume with: ./run.sh --stage ${current_stage} and your other options" >&2
 }
 trap on_exit EXIT

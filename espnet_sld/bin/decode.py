@@ -99,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.inference.checkpoint import load_checkpoint
     from espnet_sld.inference.decoding import decode_set
     from espnet_sld.inference.length_bound import LengthBound
+    from espnet_sld.scoring.environment import git_revision
 
     if args.ngpu:
         import torch
@@ -148,6 +149,7 @@ def main(argv: list[str] | None = None) -> int:
             "objective", trained.config["criterion"]
         ),
         "seed": trained.config["seed"],
+        "git": git_revision(),
         "utterances": len(units),
         "audio_seconds": audio,
         "decode_seconds": seconds,
