@@ -1,6 +1,7 @@
 """The house keeps its order: who may import whom, and what is not loaded without need."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,17 @@ def test_light_commands_load_nothing_heavy(module):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_documents_point_to_files_that_exist(name, repo_root):
+    text = (repo_root / name).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not (repo_root / link).exists()] == []
+    assert re.findall(r"@[A-Z]+@|TODO|FIXME", text) == []
+
+
+def test_the_readmes_map_names_every_room(repo_root):
+    text = (repo_root / "README.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in (repo_root / "espnet_sld").iterdir() if (path / "__init__.py").exists()}
+    assert {room for room in rooms if f"| `{room}/` |" not in text} == set()
