@@ -47,7 +47,7 @@ def mini(repo_root: Path, tmp_path: Path) -> Path:
     """A copy of egs/mini/asr_sld, in a folder with a space in its name."""
     root = tmp_path / "my toolkit"
     folder = root / "egs" / "mini" / "asr_sld"
-    ignored = shutil.ignore_patterns("data*", "dump*", "exp")
+    ignored = shutil.ignore_patterns("data", "data_*", "dump*", "exp")
     shutil.copytree(repo_root / "egs" / "mini" / "asr_sld", folder, ignore=ignored)
     for name in ("utils", "espnet_sld", "egs/TEMPLATE"):
         (root / name).symlink_to(repo_root / name)
