@@ -3,8 +3,7 @@
 Names load on first use; nothing of tasks, corpora or Hugging Face is imported here.
 """
 
-import importlib
-from typing import Any
+from espnet_sld.lazy import loader
 
 _EXPORTS = {
     "CRITERIA": "base",
@@ -17,9 +16,4 @@ _EXPORTS = {
     "speech_text_losses": "plain",
 }
 __all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = loader(__name__, _EXPORTS)

@@ -3,8 +3,7 @@
 Names load on first use, since transformers takes seconds to import.
 """
 
-import importlib
-from typing import Any
+from espnet_sld.lazy import loader
 
 _EXPORTS = {
     "DecoderOnlyLM": "decoder_only",
@@ -15,9 +14,4 @@ _EXPORTS = {
     "mask_inputs": "masking",
 }
 __all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = loader(__name__, _EXPORTS)

@@ -1,39 +1,16 @@
 """Data directories: what is read, what is refused and how it is told, what repair drops."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from espnet_sld.bin import data_dir as data_dir_command
 from espnet_sld.bin import fix_data_dir, validate_data_dir
 from espnet_sld.corpus.checks import scan_data_dir
 from espnet_sld.corpus.data_dir import DataDir, Span
-from espnet_sld.corpus.partition import combine, split, subset
 from espnet_sld.corpus.repair import fix, validate
 from espnet_sld.errors import InputError
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    folder = tmp_path / "wavs"
-    folder.mkdir()
-    for index in range(6):
-        soundfile.write(folder / f"{index}.wav", 0.1 * np.ones(1600 * (index + 1), np.float32), 16000)
-    return folder
-
-
-@pytest.fixture
-def data(wavs: Path) -> DataDir:
-    utts = [f"spk{index % 2}-utt{index}" for index in range(6)]
-    return DataDir(
-        wav={utt: str(wavs / f"{index}.wav") for index, utt in enumerate(utts)},
-        utt2spk={utt: utt[:4] for utt in utts},
-        text={utt: f"number {index}" for index, utt in enumerate(utts)},
-        utt2dur={utt: 0.1 * (index + 1) for index, utt in enumerate(utts)},
-    )
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -282,75 +259,3 @@ def test_a_wrong_sampling_rate_is_told_where_one_is_asked_for(data, tmp_path):
     folder = data.write(tmp_path / "d")
     with pytest.raises(InputError, match="16000 Hz, expected 8000 Hz"):
         validate_data_dir.main([str(folder), "--fs", "8000"])
-
-
-@pytest.mark.parametrize("shards", [1, 2, 3, 5, 6])
-def test_shards_are_the_set_in_order_none_empty(data, shards):
-    parts = split(data, shards)
-    assert [utt for part in parts for utt in part.utterances] == data.utterances
-    assert all(len(part) for part in parts) and len(parts) == shards
-
-
-def test_shards_have_about_equal_duration():
-    rng = np.random.default_rng(0)
-    durations = {f"s-{i:04d}": float(x) for i, x in enumerate(rng.uniform(0.5, 15, 1000))}
-    data = DataDir(dict.fromkeys(durations, "a"), dict.fromkeys(durations, "s"), utt2dur=durations)
-    totals = [sum(part.utt2dur.values()) for part in split(data, 8)]
-    assert max(totals) - min(totals) < 30
-
-
-def test_more_shards_than_utterances_gives_empty_ones(data):
-    parts = split(data, 9)
-    assert len(parts) == 9 and sum(map(len, parts)) == 6
-
-
-def test_subsets_by_each_criterion(data):
-    assert subset(data, first=2).utterances == data.utterances[:2]
-    assert set(subset(data, shortest=2).utterances) == {"spk0-utt0", "spk1-utt1"}
-    assert subset(data, sample=3, seed=1).utterances == subset(data, sample=3, seed=1).utterances
-    assert len(subset(data, sample=3).wav) == 3
-    assert set(subset(data, speakers=["spk1"]).utt2spk.values()) == {"spk1"}
-    for wrong in ({"first": 7}, {"first": 0}, {"utterances": ["x"]}, {}, {"first": 1, "sample": 1}):
-        with pytest.raises(InputError):
-            subset(data, **wrong)
-
-
-def test_combining_the_shards_gives_the_set_again(data):
-    union = combine(split(data, 3))
-    assert union == data.select(data.utterances)
-
-
-def test_combining_refuses_what_would_be_ambiguous(data):
-    with pytest.raises(InputError, match="occur in two sets"):
-        combine([data, data])
-    other = data.select(data.utterances[:1])
-    other.utt2spk, other.text = {"x": "x"}, {}
-    with pytest.raises(InputError, match="have no text"):
-        combine([data, other])
-
-
-def test_commands_split_subset_and_combine(data, tmp_path):
-    folder = data.write(tmp_path / "d")
-    assert data_dir_command.main(["split", str(folder), "2"]) == 0
-    shards = [str(folder / "split2" / str(k)) for k in (1, 2)]
-    assert data_dir_command.main(["combine", str(tmp_path / "all"), *shards]) == 0
-    for name in ("text", "wav.scp", "utt2dur", "spk2utt"):
-        assert (tmp_path / "all" / name).read_bytes() == (folder / name).read_bytes()
-    assert data_dir_command.main(["subset", str(folder), str(tmp_path / "s"), "--shortest", "1"]) == 0
-    assert DataDir.read(tmp_path / "s").utterances == ["spk0-utt0"]
-    with pytest.raises(InputError, match="lower --nj"):
-        data_dir_command.main(["split", str(folder), "7"])
-
-
-def test_no_set_is_written_over_its_own_source(data, tmp_path):
-    folder = str(data.write(tmp_path / "d"))
-    for command in (["subset", folder, f"{folder}/", "--first", "1"], ["combine", folder, folder]):
-        with pytest.raises(InputError, match="would be overwritten"):
-            data_dir_command.main(command)
-    assert len(DataDir.read(folder)) == 6
-
-
-def test_shell_helpers_run_their_command(repo_root):
-    for name in ("validate_data_dir", "fix_data_dir", "split_data_dir", "combine_data", "subset_data_dir"):
-        helper = repo_root / "utils" / name
-        assert os.access(helper, os.X_OK) and "exec python3 -m espnet_sld.bin." in helper.read_text()
