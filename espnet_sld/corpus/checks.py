@@ -10,7 +10,7 @@ from pathlib import Path
 from espnet_sld.corpus.tables import Problem, Table, scan_table
 from espnet_sld.errors import InputError
 
-OPTIONAL = ("segments", "spk2utt", "utt2speed", "utt2dur")
+OPTIONAL = ("segments", "spk2utt", "spk2gender", "utt2speed", "utt2dur")
 BACKUP = ".backup"
 SHOWN_PER_KIND = 10
 ARK = re.compile(r"^(?P<path>.+):(?P<offset>\d+)$")
@@ -75,7 +75,18 @@ def positive(value: str) -> float:
     return number
 
 
-PARSERS = {"segments": parse_segment, "utt2speed": positive, "utt2dur": positive}
+def gender(value: str) -> str:
+    """`m` or `f`, as Kaldi writes it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value not in ("m", "f"):
+        raise ValueError(f"{value} is neither m nor f")
+    return value
+
+
+PARSERS = {"segments": parse_segment, "utt2speed": positive, "utt2dur": positive, "spk2gender": gender}
 
 
 def scan_data_dir(
@@ -216,6 +227,12 @@ def _check_speakers(scan: Scan) -> None:
             scan.problems.append(
                 Problem("speakers disagree", str(scan.path / "spk2utt"), "", "is not utt2spk turned round")
             )
+    # Nothing is computed from genders: speakers too many or too few are odd, not wrong.
+    if "spk2gender" in scan.tables and (differ := set(spk2utt) ^ set(scan.rows("spk2gender"))):
+        scan.warnings.append(
+            f"{scan.path / 'spk2gender'}: {len(differ)} speakers are only there or only in utt2spk "
+            f"({', '.join(sorted(differ)[:3])} …)"
+        )
 
 
 def raise_if_any(scan: Scan) -> None:

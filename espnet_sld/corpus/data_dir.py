@@ -1,9 +1,10 @@
-"""Kaldi data directories in memory: wav.scp, segments, text, utt2spk, spk2utt, utt2speed, utt2dur."""
+"""Kaldi data directories in memory: wav.scp, segments, text, utt2spk and what goes with them."""
 
 import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ class Span(NamedTuple):
     end: float = UNTIL_END
 
 
+def restrict(table: dict | None, keys: Iterable[str]) -> dict | None:
+    """The rows of a table for these keys, in C order; None stays None."""
+    return None if table is None else {key: table[key] for key in sorted(set(keys)) if key in table}
+
+
 @dataclass
 class DataDir:
     """Recordings and utterances of one set; dictionaries are keyed by id and sorted in C order.
@@ -31,6 +37,7 @@ class DataDir:
         utt2speed: utterance → factor by which the reader speeds the audio up; None means 1.0.
             Times in `segments` are those of the original recording.
         utt2dur: utterance → seconds as heard, that is after the speed factor; None if unknown.
+        spk2gender: speaker → `m` or `f`; speakers may be missing; None if unknown.
     """
 
     wav: dict[str, str]
@@ -39,6 +46,7 @@ class DataDir:
     segments: dict[str, Span] | None = None
     utt2speed: dict[str, float] | None = None
     utt2dur: dict[str, float] | None = None
+    spk2gender: dict[str, str] | None = None
 
     @classmethod
     def read(
@@ -71,6 +79,9 @@ class DataDir:
         segments = None
         if "segments" in scan.tables:
             segments = {key: Span(*parse_segment(value)) for key, value in scan.rows("segments").items()}
+        genders = None
+        if "spk2gender" in scan.tables:
+            genders = restrict(scan.rows("spk2gender"), scan.rows("utt2spk").values())
         return cls(
             wav=scan.rows("wav.scp"),
             utt2spk=scan.rows("utt2spk"),
@@ -78,6 +89,7 @@ class DataDir:
             segments=segments,
             utt2speed=numbers("utt2speed"),
             utt2dur=numbers("utt2dur"),
+            spk2gender=genders,
         )
 
     @property
@@ -107,11 +119,8 @@ class DataDir:
     def select(self, utterances: Iterable[str]) -> "DataDir":
         """The same set with these utterances only, and the recordings that they need."""
         keep = sorted(set(utterances))
-
-        def part(table: dict | None) -> dict | None:
-            return None if table is None else {utt: table[utt] for utt in keep if utt in table}
-
         recordings = sorted({self.span(utt).recording for utt in keep})
+        part = partial(restrict, keys=keep)
         return replace(
             self,
             wav={recording: self.wav[recording] for recording in recordings},
@@ -120,6 +129,7 @@ class DataDir:
             segments=part(self.segments),
             utt2speed=part(self.utt2speed),
             utt2dur=part(self.utt2dur),
+            spk2gender=restrict(self.spk2gender, {self.utt2spk[utt] for utt in keep}),
         )
 
     def write(self, path: str | os.PathLike) -> Path:
@@ -135,12 +145,13 @@ class DataDir:
             and {utt: f"{s.recording} {s.start:.10g} {s.end:.10g}" for utt, s in self.segments.items()},
             "utt2speed": self.utt2speed and {utt: f"{x:g}" for utt, x in self.utt2speed.items()},
             "utt2dur": self.utt2dur and {utt: f"{x:.5f}" for utt, x in self.utt2dur.items()},
+            "spk2gender": self.spk2gender,
             "spk2utt": {speaker: " ".join(utts) for speaker, utts in self.spk2utt.items()},
             "utt2spk": self.utt2spk,
         }
         (path / "utt2spk").unlink(missing_ok=True)
         for name, rows in tables.items():
-            if rows is None or (not rows and name in ("segments", "utt2speed", "utt2dur")):
+            if rows is None or (not rows and name in ("segments", "spk2gender", "utt2speed", "utt2dur")):
                 (path / name).unlink(missing_ok=True)
             else:
                 write_table(path / name, rows)

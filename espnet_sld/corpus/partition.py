@@ -97,10 +97,11 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
     """The union of sets whose utterances differ.
 
     Segments, speeds and transcripts are kept if any part has them; a part without segments or speeds
-    gets those of whole recordings at their own speed; utt2dur is kept if every part has it.
+    gets those of whole recordings at their own speed; utt2dur and spk2gender are kept if every part has them.
 
     Raises:
-        InputError: an utterance occurs twice, a recording id means two files, or only some parts have text.
+        InputError: an utterance occurs twice, a recording id means two files, a speaker has two genders,
+            or only some parts have text.
     """
     if not parts:
         raise InputError("combine: no data directory given")
@@ -112,9 +113,9 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
     any_segments = any(part.segments is not None for part in parts)
     any_speed = any(part.utt2speed is not None for part in parts)
     all_durations = all(part.utt2dur is not None for part in parts)
-    union = DataDir(
-        {}, {}, {}, {} if any_segments else None, {} if any_speed else None, {} if all_durations else None
-    )
+    all_genders = all(part.spk2gender is not None for part in parts)
+    kept = (any_segments, any_speed, all_durations, all_genders)
+    union = DataDir({}, {}, {}, *({} if wanted else None for wanted in kept))
     for part in parts:
         twice = sorted(set(union.utt2spk) & set(part.utt2spk))
         if twice:
@@ -134,4 +135,8 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
             union.utt2speed |= {utt: part.speed(utt) for utt in part.utt2spk}
         if all_durations:
             union.utt2dur |= part.utt2dur
+        if all_genders:
+            for speaker, value in part.spk2gender.items():
+                if union.spk2gender.setdefault(speaker, value) != value:
+                    raise InputError(f"combine: speaker {speaker} is m and f; correct one spk2gender")
     return union

@@ -11,11 +11,12 @@ from pathlib import Path
 from espnet_sld.corpus.audio import utterances
 from espnet_sld.corpus.checks import BACKUP, Scan, raise_if_any, scan_data_dir
 from espnet_sld.corpus.data_dir import DataDir
+from espnet_sld.corpus.durations import durations
 from espnet_sld.corpus.tables import Problem
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 
-FILES = ("wav.scp", "text", "segments", "utt2spk", "spk2utt", "utt2speed", "utt2dur")
+FILES = ("wav.scp", "text", "segments", "utt2spk", "spk2utt", "spk2gender", "utt2speed", "utt2dur")
 
 
 def validate(
@@ -99,6 +100,7 @@ def fix(
     allow_pipes: bool = False,
     check_audio: bool = False,
     channels: str = "mono",
+    min_seconds: float = 0.0,
 ) -> Repair:
     """Rewrite a directory sorted and clean, without the utterances that cannot be used.
 
@@ -106,9 +108,16 @@ def fix(
     backup moves to `.backup.1`, `.backup.2` …. Of several lines with one id the first stays. A directory
     without problems is left untouched.
 
+    Args:
+        min_seconds: also drop utterances that are shorter, as heard (by utt2dur, else segments, else the
+            audio's header); 0 drops none.
+
     Raises:
-        InputError: nothing usable would be left (the directory is untouched).
+        InputError: nothing usable would be left (the directory is untouched); `min_seconds` is negative, or
+            a file whose header it needs cannot be read.
     """
+    if not min_seconds >= 0:
+        raise InputError(f"--min_seconds {min_seconds:g}: must not be negative")
     path = Path(path)
     scan = scan_data_dir(path, text=text, allow_pipes=allow_pipes)
     named = {utt for table in scan.tables for utt in scan.tables[table].lines if _is_utterance(table, scan)}
@@ -117,6 +126,11 @@ def fix(
         bad = _decode_all(scan, data, allow_pipes, None, channels)
         data = data.select(set(data.utt2spk) - bad)
     reasons = _reasons(scan)
+    if min_seconds:
+        lengths = durations(data, allow_pipes=allow_pipes)
+        short = {utt for utt, seconds in lengths if seconds < min_seconds}
+        reasons |= dict.fromkeys(short, f"shorter than {min_seconds:g} s")
+        data = data.select(set(data.utt2spk) - short)
     dropped = {utt: reasons.get(utt, "unusable") for utt in sorted(named - set(data.utt2spk))}
     if not len(data):
         raise InputError(
@@ -124,7 +138,7 @@ def fix(
             f"({Counter(dropped.values()).most_common(3)}); the directory is untouched"
         )
     mended = Counter(p.kind for p in scan.problems if p.item not in dropped)
-    if scan.problems or not (path / "spk2utt").is_file():
+    if scan.problems or dropped or not (path / "spk2utt").is_file():
         backup = path / BACKUP
         if backup.exists():
             earlier = (path / f"{BACKUP}.{number}" for number in itertools.count(1))
@@ -143,7 +157,7 @@ def _is_utterance(table: str, scan: Scan) -> bool:
     """Whether a table's keys are utterances."""
     if table == "wav.scp":
         return "segments" not in scan.tables
-    return table != "spk2utt"
+    return table not in ("spk2utt", "spk2gender")
 
 
 def _reasons(scan: Scan) -> dict[str, str]:

@@ -51,6 +51,7 @@ def perturb(data: DataDir, factor: float) -> DataDir:
         segments=segments and {u: s._replace(recording=prefix + s.recording) for u, s in segments.items()},
         utt2speed={prefix + utt: float(factor) for utt in data.utt2spk},
         utt2dur=data.utt2dur and {prefix + utt: length / factor for utt, length in data.utt2dur.items()},
+        spk2gender=rename(data.spk2gender),
     )
 
 

@@ -21,9 +21,11 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_what_is_written_is_read_again(data, tmp_path):
     data.utt2speed = dict.fromkeys(data.utt2spk, 0.9)
+    data.spk2gender = {"spk0": "f", "spk1": "m"}
     again = DataDir.read(data.write(tmp_path / "d"), check_files=True)
     assert again.wav == dict(sorted(data.wav.items()))
     assert (again.text, again.utt2spk, again.utt2speed) == (data.text, data.utt2spk, data.utt2speed)
+    assert again.spk2gender == data.spk2gender
     assert again.utt2dur == pytest.approx(data.utt2dur)
     assert again.segments is None
     assert (tmp_path / "d/spk2utt").read_text().splitlines()[0] == "spk0 spk0-utt0 spk0-utt2 spk0-utt4"
@@ -37,10 +39,11 @@ def test_files_are_sorted_by_bytes_whatever_the_locale(tmp_path):
 
 
 def test_optional_files_of_an_earlier_write_are_removed(data, tmp_path):
+    data.spk2gender = {"spk0": "f", "spk1": "m"}
     data.write(tmp_path)
-    data.utt2dur = None
+    data.utt2dur = data.spk2gender = None
     data.write(tmp_path)
-    assert not (tmp_path / "utt2dur").exists()
+    assert not (tmp_path / "utt2dur").exists() and not (tmp_path / "spk2gender").exists()
 
 
 def test_segments_keep_their_times(data, tmp_path):
@@ -80,6 +83,8 @@ BROKEN = {
     "missing file": ("wav.scp", "2.wav", "no.wav", "missing file", "no.wav"),
     "pipe": ("wav.scp", "2.wav", "2.wav cat |", "piped command", "wav.scp:2"),
     "bad duration": ("utt2dur", "spk0-utt2 0.3", "spk0-utt2 -0.3", "bad utt2dur line", "utt2dur:2"),
+    "bad gender": ("spk2gender", "spk0 f", "spk0 F", "bad spk2gender line", "spk2gender:1"),
+    "two genders": ("spk2gender", "spk0 f\n", "spk0 f\nspk0 m\n", "duplicate id", "spk2gender:2"),
     "speakers disagree": ("spk2utt", "spk0-utt2 ", "", "speakers disagree", "spk2utt"),
 }
 
@@ -87,6 +92,7 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_directory_is_refused_naming_place_and_remedy_and_fix_mends_it(case, data, tmp_path):
     name, old, new, kind, place = BROKEN[case]
+    data.spk2gender = {"spk0": "f", "spk1": "m"}
     folder = data.write(tmp_path / "d")
     edit(folder / name, old, new)
     with pytest.raises(InputError) as caught:
@@ -172,7 +178,15 @@ def test_ids_without_their_speaker_are_a_warning_only(data, tmp_path):
     assert not scan.problems and "begin with their speaker" in scan.warnings[0]
 
 
+def test_genders_of_other_speakers_are_a_warning_only(data, tmp_path):
+    data.spk2gender = {"spk0": "f", "stranger": "m"}
+    scan = scan_data_dir(data.write(tmp_path))
+    assert not scan.problems and "2 speakers are only there or only in utt2spk" in scan.warnings[0]
+    assert DataDir.from_scan(scan).spk2gender == {"spk0": "f"}
+
+
 def test_fix_lists_what_it_dropped_and_why(data, tmp_path, capsys):
+    data.spk2gender = {"spk0": "f", "spk1": "m"}
     folder = data.write(tmp_path / "d")
     edit(folder / "wav.scp", "5.wav", "gone.wav")
     edit(folder / "text", "spk0-utt2 number 2", "spk0-utt2")

@@ -47,6 +47,20 @@ def test_combining_the_shards_gives_the_set_again(data):
     assert union == data.select(data.utterances)
 
 
+def test_genders_go_with_their_speakers(data):
+    data.spk2gender = {"spk0": "f", "spk1": "m"}
+    women = subset(data, speakers=["spk0"])
+    men = subset(data, speakers=["spk1"])
+    assert women.spk2gender == {"spk0": "f"} and combine([women, men]).spk2gender == data.spk2gender
+    first, second = split(data, 2)
+    assert combine([first, second]) == data
+    men.spk2gender = None
+    assert combine([women, men]).spk2gender is None
+    second.spk2gender["spk0"] = "m"
+    with pytest.raises(InputError, match="speaker spk0 is m and f"):
+        combine([first, second])
+
+
 def test_combining_refuses_what_would_be_ambiguous(data):
     with pytest.raises(InputError, match="occur in two sets"):
         combine([data, data])
