@@ -38,7 +38,7 @@ def train_subword(
     Args:
         inputs: Kaldi `text` files (`utt text`).
         kind: "unit" (text of CJK characters without spaces) or "text".
-        model_type: unigram | bpe (SentencePiece) | char | word (lists; not for units).
+        model_type: unigram | bpe (SentencePiece) | char | word (lists; units have no words).
         vocab_size: pieces, SentencePiece's three specials included; where the corpus is too small for
             them the model has fewer (see `size` in subword.json). For lists the most entries, 0 = all.
         input_sentence_size: train on that many random lines, 0 = all.
@@ -55,8 +55,8 @@ def train_subword(
             f"kind '{kind}', model type '{model_type}': must be unit or text, {' or '.join(MODEL_TYPES)}"
         )
     subwords = model_type in ("unigram", "bpe")
-    if kind == "unit" and not subwords:
-        raise InputError("units without subwords need no model: use speech token type 'unit'")
+    if kind == "unit" and model_type == "word":
+        raise InputError("units have no words: use char, unigram or bpe")
     if subwords and vocab_size < 4:
         raise InputError(
             f"vocab_size {vocab_size}: SentencePiece needs at least 4 (three specials and a piece)"

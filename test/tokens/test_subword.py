@@ -192,7 +192,7 @@ def test_hugging_face_directory(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "unit", "model_type": "char"}, "need no model"),
+        ({"kind": "unit", "model_type": "word"}, "units have no words"),
         ({"kind": "text", "model_type": "bpe", "vocab_size": 3}, "at least 4"),
         ({"kind": "text", "model_type": "unigram", "vocab_size": 10}, "change vocab_size"),
         ({"kind": "text", "model_type": "word", "vocab_size": -1}, "must not be negative"),
