@@ -6,6 +6,7 @@ import logging
 from espnet_sld import cli
 from espnet_sld.units.extract import extract_shard
 from espnet_sld.units.frontends import build_frontend
+from espnet_sld.units.source import Reading
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -24,8 +25,19 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_clusters", type=int, help="K, where kmeans_dir has several")
     parser.add_argument("--num_shards", type=int, default=1, help="N")
     parser.add_argument("--shard", type=int, default=1, help="which of them, from 1")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, for the assignment")
-    parser.add_argument("--batch_seconds", type=float, default=30.0, help="audio extracted at once")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and assignment")
+    parser.add_argument(
+        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 30, on a GPU 300"
+    )
+    parser.add_argument(
+        "--reader_threads", type=int, default=0, help="recordings decoded at once; 0: 1, for a GPU 4"
+    )
+    parser.add_argument(
+        "--speed_on",
+        choices=("cpu", "device"),
+        default="cpu",
+        help="where speed factors are applied: soxr, or torch on the device",
+    )
     parser.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
     parser.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
     return parser
@@ -36,15 +48,19 @@ def main(argv: list[str] | None = None) -> int:
     result = extract_shard(
         args.data_dir,
         args.out_dir,
-        build_frontend(args.frontend, **cli.key_values(args.frontend_conf)),
+        build_frontend(args.frontend, device=args.device, **cli.key_values(args.frontend_conf)),
         args.kmeans_dir,
         num_shards=args.num_shards,
         shard=args.shard,
         num_clusters=args.num_clusters,
-        device=args.device,
-        allow_pipes=args.allow_pipes,
-        channels=args.channels,
-        batch_seconds=args.batch_seconds,
+        reading=Reading(
+            allow_pipes=args.allow_pipes,
+            channels=args.channels,
+            batch_seconds=args.batch_seconds,
+            threads=args.reader_threads,
+            speed_on=args.speed_on,
+            device=args.device,
+        ),
     )
     logging.info("%(utterances)d utterances, %(units)d units, %(seconds).1f s of audio", result)
     return 0

@@ -7,13 +7,15 @@ from espnet_sld import cli
 from espnet_sld.errors import InputError
 from espnet_sld.units.frontends import build_frontend
 from espnet_sld.units.kmeans import FitOptions
+from espnet_sld.units.source import Reading
 from espnet_sld.units.train import fit_data_dir
 
 
 def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Fit k-means on a bounded random sample of frames; writes km_<K>.{safetensors,json,mdl} and, beside\n"
-        "the directory, distinct_cjk_token_lists. Does nothing if that is up to date.",
+        "the directory, distinct_cjk_token_lists. Does nothing if that is up to date. With --max_frames all\n"
+        "every frame counts: a sample's fit is improved by passes that extract the features again.",
         "python -m espnet_sld.bin.fit_kmeans --data_dir dump/raw/org/train --num_clusters 200\n"
         "    --frontend mfcc --frontend_conf frame_shift_ms=20 --out_dir exp/kmeans/mfcc_200clusters",
     )
@@ -22,8 +24,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frontend", default="mfcc", help="front-end")
     parser.add_argument("--frontend_conf", nargs="*", default=[], metavar="KEY=VALUE", help="its options")
     parser.add_argument("--num_clusters", type=int, required=True, help="K")
-    parser.add_argument("--max_frames", default="500000", help="size of the sample, or all")
-    parser.add_argument("--portion", type=float, default=1.0, help="share of the utterances that are read")
+    parser.add_argument("--hours", type=float, default=0.0, help="audio drawn at random; 0: all of it")
+    parser.add_argument(
+        "--max_frames", default="2000000", help="size of the sample (2 bytes × D each), or all: stream them"
+    )
+    parser.add_argument("--stream_passes", type=int, default=1, help="passes of --max_frames all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample and the fit")
     parser.add_argument(
         "--kmeans_backend", choices=("torch", "sklearn"), default="torch", help="sklearn: as SLD's"
@@ -35,7 +40,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tolerance", type=float, default=1e-3, help="stop below this relative gain (torch)")
     parser.add_argument("--batch_size", type=int, default=10_000, help="frames of a mini-batch")
     parser.add_argument("--n_init", type=int, default=20, help="initialisations (sklearn)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (torch)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and fit (torch)")
+    parser.add_argument(
+        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 30, on a GPU 300"
+    )
+    parser.add_argument(
+        "--reader_threads", type=int, default=0, help="recordings decoded at once; 0: 1, for a GPU 4"
+    )
     parser.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
     parser.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
     return parser
@@ -45,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     if args.max_frames != "all" and not args.max_frames.isdigit():
         raise InputError(f"--max_frames {args.max_frames}: must be a number or all")
-    front_end = build_frontend(args.frontend, **cli.key_values(args.frontend_conf))
+    front_end = build_frontend(args.frontend, device=args.device, **cli.key_values(args.frontend_conf))
 
     kmeans = fit_data_dir(
         args.data_dir,
@@ -57,23 +68,31 @@ def main(argv: list[str] | None = None) -> int:
             backend=args.kmeans_backend,
             algorithm=args.algorithm,
             max_iter=args.max_iter,
+            stream_passes=args.stream_passes,
             tolerance=args.tolerance,
             batch_size=args.batch_size,
             n_init=args.n_init,
             device=args.device,
         ),
         max_frames=None if args.max_frames == "all" else int(args.max_frames),
-        portion=args.portion,
-        allow_pipes=args.allow_pipes,
-        channels=args.channels,
+        hours=args.hours,
+        reading=Reading(
+            allow_pipes=args.allow_pipes,
+            channels=args.channels,
+            batch_seconds=args.batch_seconds,
+            threads=args.reader_threads,
+            device=args.device,
+        ),
     )
     info = kmeans.info
     logging.info(
-        "%d clusters from %d of %d frames, inertia %.5g",
+        "%d clusters from %d of %d frames (%.2f h), inertia %.5g, %d without frames",
         kmeans.num_clusters,
         info["frames"],
         info["frames_seen"],
-        info["inertia"][-1],
+        info["seconds"] / 3600,
+        (info.get("stream_inertia") or [info["final_inertia"]])[-1],
+        info["dead_clusters"],
     )
     return 0
 

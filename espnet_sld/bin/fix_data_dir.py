@@ -21,6 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--check_audio", type=cli.str2bool, default=False, help="drop what cannot be decoded to its end"
     )
     parser.add_argument(
+        "--min_seconds", type=float, default=0.0, help="drop utterances shorter than this, as heard"
+    )
+    parser.add_argument(
         "--channels", choices=("mono", "mean"), default="mono", help="mean: more than one may be averaged"
     )
     return parser
@@ -36,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         allow_pipes=args.allow_pipes,
         check_audio=args.check_audio,
         channels=args.channels,
+        min_seconds=args.min_seconds,
     )
     print(f"{args.dir}: {repair.summary()}")
     return 0

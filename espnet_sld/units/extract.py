@@ -12,7 +12,7 @@ from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp, file_digest
 from espnet_sld.units.frontends.base import FrontEnd
 from espnet_sld.units.kmeans import KMeans, files_of
-from espnet_sld.units.source import audio_digest, audio_tables, stream_features
+from espnet_sld.units.source import Reading, audio_digest, audio_tables, stream_features
 
 
 def shard_files(out_dir: str | Path, num_clusters: int, shard: int, num_shards: int) -> dict[str, Path]:
@@ -34,22 +34,22 @@ def extract_shard(
     num_shards: int = 1,
     shard: int = 1,
     num_clusters: int | None = None,
-    device: str = "cpu",
-    allow_pipes: bool = False,
-    channels: str = "mono",
-    batch_seconds: float = 30.0,
+    reading: Reading = Reading(),  # noqa: B008 (frozen)
 ) -> dict[str, Any]:
     """Write `<out_dir>/shards/pseudo_labels_km<K>.<i>of<N>.txt` (`utt 17 17 5 …`); nothing if up to date.
 
-    The file appears whole. Ids do not depend on the number of shards or the batch: the assignment goes
-    utterance by utterance.
+    The file appears whole. Ids do not depend on the number of shards: the assignment goes utterance by
+    utterance. As far as the front-end's features do not depend on the batch, they do not either.
+
+    Args:
+        reading: how the audio is read; features and clusters are computed on its device.
 
     Returns:
         Counts: utterances, units, seconds.
 
     Raises:
-        InputError: audio that cannot be read or is too short (naming the utterance), or another
-            front-end than k-means was fitted with.
+        InputError: audio that cannot be read (naming the utterance) or is too short (naming all such), or
+            another front-end than k-means was fitted with.
     """
     if not 1 <= shard <= num_shards:
         raise InputError(f"shard {shard} of {num_shards}: shards are counted from 1")
@@ -59,7 +59,8 @@ def extract_shard(
             f"{kmeans_dir}: fitted on {kmeans.info.get('frontend')}, asked for {front_end.describe()}; "
             "give the same front-end options or fit again (stage 3)"
         )
-    data = DataDir.read(data_dir, text=False, allow_pipes=allow_pipes)
+    data = DataDir.read(data_dir, text=False, allow_pipes=reading.allow_pipes)
+    audio = reading.describe(data)  # of the whole set, the same in all shards
     data = split(data, num_shards)[shard - 1]
     files = shard_files(out_dir, kmeans.num_clusters, shard, num_shards)
     stamp = Stamp(
@@ -69,7 +70,7 @@ def extract_shard(
             "frontend": front_end.describe(),
             "centroids": file_digest(files_of(kmeans_dir, kmeans.num_clusters)[0]),
             "shard": f"{shard}of{num_shards}",
-            "channels": channels,
+            **audio,
             "audio": audio_digest(data),
         },
         outputs=[files["labels"], files["seconds"]],
@@ -78,13 +79,14 @@ def extract_shard(
         logging.info("%s is up to date", files["labels"])
         return stamp.result()
     files["stamp"].unlink(missing_ok=True)
-    stream = stream_features(
-        data, front_end, allow_pipes=allow_pipes, channels=channels, batch_seconds=batch_seconds
-    )
+    stream = stream_features(data, front_end, reading, data_dir=data_dir)
     units, seconds = 0, 0.0
     with atomic_write(files["labels"]) as labels, atomic_write(files["seconds"]) as durations:
         for item in track(stream, len(data), f"units {shard}/{num_shards}"):
-            ids = kmeans.assign(item.frames, device)
+            try:
+                ids = kmeans.assign(item.frames, reading.device)
+            except InputError as error:
+                raise InputError(f"utterance {item.utterance}: {error}") from None
             labels.write(f"{item.utterance} {' '.join(map(str, ids.tolist()))}\n")
             duration = item.num_samples / front_end.sample_rate
             durations.write(f"{item.utterance} {duration:.5f}\n")

@@ -195,8 +195,8 @@ def _check_shards(shards: list[dict[str, Path]], out_dir: Path) -> None:
             "run stage 4 again, it redoes only these"
         )
     made = [json.loads(files["stamp"].read_text(encoding="utf-8"))["options"] for files in shards]
-    for key in ("frontend", "centroids", "channels"):
-        if any(options[key] != made[0][key] for options in made):
+    for key in ("frontend", "centroids", "channels", "speed"):
+        if any(options.get(key) != made[0].get(key) for options in made):
             raise InputError(f"{out_dir}/shards: shards were made with different {key}; run stage 4 again")
 
 

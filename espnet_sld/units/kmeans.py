@@ -10,9 +10,8 @@ import numpy as np
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 from espnet_sld.stamps import file_digest
+from espnet_sld.units.nearest import nearest_numpy, nearest_torch, scoring_matrix
 from espnet_sld.units.unit_text import check_num_clusters
-
-CHUNK = 1 << 22  # distances held at once (16 MiB of float32)
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class FitOptions:
         backend: torch | sklearn (MiniBatchKMeans with the settings of SLD's released code).
         algorithm: lloyd (whole sample each time) | minibatch; sklearn has minibatch only.
         max_iter: most passes over the sample.
+        stream_passes: passes over every frame after that, where the frames are streamed.
         tolerance: stop when a pass lowers the inertia by less than this share; sklearn ignores it (tol 0).
         batch_size: frames of a mini-batch.
         n_init: sklearn's number of initialisations.
@@ -36,6 +36,7 @@ class FitOptions:
     backend: str = "torch"
     algorithm: str = "lloyd"
     max_iter: int = 100
+    stream_passes: int = 1
     tolerance: float = 1e-3
     batch_size: int = 10_000
     n_init: int = 20
@@ -56,7 +57,8 @@ class KMeans:
         if self.centroids.ndim != 2 or not np.isfinite(self.centroids).all():
             raise InputError(f"centroids must be a finite matrix (K, D), got shape {self.centroids.shape}")
         check_num_clusters(len(self.centroids))
-        self._half_norms = (0.5 * (self.centroids.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
+        self._matrix = scoring_matrix(self.centroids)
+        self._on_device: dict[str, tuple] = {}
 
     @property
     def num_clusters(self) -> int:
@@ -67,7 +69,9 @@ class KMeans:
         return self.centroids.shape[1]
 
     def assign(self, frames: np.ndarray, device: str = "cpu") -> np.ndarray:
-        """Nearest centroid of each frame: argmin_k (|c_k|² − 2 x·c_k), in float32, the lowest k among equals.
+        """Nearest centroid of each frame: argmin_k (½|c_k|² − x·c_k), in float32, the lowest k among equals.
+
+        See `espnet_sld.units.nearest` for how the scores are computed, and for near ties.
 
         Args:
             frames: (T, D); assign utterance by utterance and the ids never depend on what else is assigned.
@@ -79,30 +83,26 @@ class KMeans:
         Raises:
             InputError: another dimension, or values that are not finite.
         """
-        frames = np.asarray(frames, dtype=np.float32)
+        frames = np.asarray(frames)
         if frames.ndim != 2 or frames.shape[1] != self.dimension:
             raise InputError(f"features have shape {frames.shape}, the centroids dimension {self.dimension}")
-        if not np.isfinite(frames).all():
+        if device == "cpu":
+            best, ids = nearest_numpy(frames, self._matrix)
+        else:
+            best, ids = self._nearest_torch(frames, device)
+        if not np.isfinite(best).all():  # what is not finite in a frame shows in every score
             raise InputError("features have values that are not finite; is the audio corrupt?")
-        step = max(1, CHUNK // self.num_clusters)
-        if device != "cpu":
-            return self._assign_torch(frames, device, step)
-        ids = np.empty(len(frames), dtype=np.int64)
-        for start in range(0, len(frames), step):
-            chunk = frames[start : start + step]
-            ids[start : start + step] = np.argmin(self._half_norms - chunk @ self.centroids.T, axis=1)
         return ids
 
-    def _assign_torch(self, frames: np.ndarray, device: str, step: int) -> np.ndarray:
+    def _nearest_torch(self, frames: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
         import torch
 
-        centroids = torch.from_numpy(self.centroids).to(device)
-        half_norms = torch.from_numpy(self._half_norms).to(device)
-        parts = [
-            (half_norms - chunk.to(device) @ centroids.T).argmin(dim=1).cpu()
-            for chunk in torch.from_numpy(frames).split(step)
-        ]
-        return torch.cat(parts).numpy() if parts else np.empty(0, dtype=np.int64)
+        if device not in self._on_device:
+            half_norms = torch.from_numpy(self._matrix[-1].copy())
+            self._on_device[device] = (torch.from_numpy(self.centroids).to(device), half_norms.to(device))
+        points = torch.from_numpy(np.asarray(frames, dtype=np.float32)).to(device)
+        best, ids = nearest_torch(points, *self._on_device[device])
+        return best.cpu().numpy(), ids.cpu().numpy()
 
     def save(self, directory: str | Path) -> None:
         """Write `km_<K>.safetensors` (tensor `centroids`) and `km_<K>.json` (`info`)."""

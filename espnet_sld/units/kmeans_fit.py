@@ -1,8 +1,8 @@
-"""Fitting k-means: k-means++ and Lloyd or mini-batches in torch, or scikit-learn's mini-batches."""
+"""k-means of a sample: k-means++ and Lloyd or mini-batches in torch, or scikit-learn's mini-batches."""
 
 import logging
 import math
-from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Any
 
@@ -10,11 +10,22 @@ import numpy as np
 import torch
 
 from espnet_sld.errors import InputError
-from espnet_sld.units.kmeans import CHUNK, FitOptions, KMeans
+from espnet_sld.units.kmeans import FitOptions, KMeans
+from espnet_sld.units.kmeans_steps import (
+    Nearest,
+    cluster_use,
+    fill_empty,
+    means,
+    move_to_means,
+    sums_and_distances,
+    workers,
+)
+from espnet_sld.units.nearest import full_float32
 from espnet_sld.units.unit_text import check_num_clusters
 
 INIT_FRAMES_PER_CLUSTER = 50
 MIN_INIT_FRAMES = 20_000
+FINITE_ROWS = 1 << 16  # checked at once
 
 
 def fit(frames: np.ndarray, options: FitOptions) -> KMeans:
@@ -24,11 +35,11 @@ def fit(frames: np.ndarray, options: FitOptions) -> KMeans:
     either, as far as the BLAS library keeps to it (sums over frames are float64, in order).
 
     Args:
-        frames: (N, D) float16 or float32.
+        frames: (N, D) float16 or float32; kept as it is, chunks of it become float32.
 
     Returns:
-        KMeans whose `info` has the options, `inertia` (mean squared distance per frame after each pass),
-        `frames`, `dead_clusters`.
+        KMeans whose `info` has the options, `inertia` (mean squared distance per frame to the centroids that
+        each pass began with), `final_inertia` (to those returned), `frames`, `dead_clusters`.
 
     Raises:
         InputError: fewer (different) frames than clusters, or values that are not finite.
@@ -41,30 +52,31 @@ def fit(frames: np.ndarray, options: FitOptions) -> KMeans:
             f"{options.num_clusters} clusters need at least as many frames, the sample has {len(frames)}; "
             "lower num_clusters or use more audio"
         )
-    if not np.isfinite(frames).all():
+    if not all(np.isfinite(frames[i : i + FINITE_ROWS]).all() for i in range(0, len(frames), FINITE_ROWS)):
         raise InputError("features have values that are not finite (or too large for the sample's float16)")
+    data = torch.from_numpy(np.ascontiguousarray(frames)).to(options.device)
     if options.backend == "sklearn":
         centroids, curve = _fit_sklearn(frames, options)
-    else:
-        data = torch.from_numpy(np.ascontiguousarray(frames)).to(options.device)
-        centroids, curve = _Fit(data, options).run()
-    kmeans = KMeans(centroids)
-    counts = np.bincount(kmeans.assign(np.asarray(frames, np.float32)), minlength=options.num_clusters)
-    kmeans.info = {
+    with full_float32(), workers(data.device) as pool:
+        if options.backend == "torch":
+            centroids, curve = _Fit(data, options, pool).run()
+        counts, inertia = cluster_use(data, Nearest(torch.from_numpy(centroids).to(data.device), pool))
+    info = {
         **asdict(options),
         "frames": len(frames),
-        "inertia": [round(value, 6) for value in curve],
+        "inertia": [round(value, 6) for value in curve or [inertia]],
+        "final_inertia": round(inertia, 6),
         "dead_clusters": int((counts == 0).sum()),
     }
-    return kmeans
+    return KMeans(centroids, info)
 
 
 class _Fit:
     """One fit in torch. `data` (N, D) stays as it is stored; chunks become float32."""
 
-    def __init__(self, data: torch.Tensor, options: FitOptions):
-        self.data, self.options = data, options
-        self.k, self.step = options.num_clusters, max(1, CHUNK // options.num_clusters)
+    def __init__(self, data: torch.Tensor, options: FitOptions, pool: Executor | None = None):
+        self.data, self.options, self.pool = data, options, pool
+        self.k = options.num_clusters
         self.generator = torch.Generator().manual_seed(options.seed)
 
     def run(self) -> tuple[np.ndarray, list[float]]:
@@ -80,10 +92,6 @@ class _Fit:
                 break
         return centroids.cpu().numpy(), curve
 
-    def _chunks(self, data: torch.Tensor) -> Iterator[torch.Tensor]:
-        for chunk in data.split(self.step):
-            yield chunk.float()
-
     def _draw(self, weights: torch.Tensor, number: int) -> torch.Tensor:
         """Indices with probability ∝ weights (float64, on the CPU), by the inverse distribution function."""
         cumulative = weights.cumsum(0)
@@ -96,7 +104,7 @@ class _Fit:
 
     def _plus_plus(self) -> torch.Tensor:
         """Greedy k-means++ (Arthur & Vassilvitskii 2007; 2 + ⌊ln K⌋ candidates) on a part of the sample."""
-        number = min(len(self.data), max(MIN_INIT_FRAMES, INIT_FRAMES_PER_CLUSTER * self.k))
+        number = min(len(self.data), init_frames(self.k))
         chosen = torch.randperm(len(self.data), generator=self.generator)[:number]
         points = self.data[chosen.to(self.data.device)].float()
         norms = points.square().sum(dim=1)
@@ -119,66 +127,37 @@ class _Fit:
             centroids[index], closest = tried[best], distances[best]
         return centroids
 
-    def _nearest(self, chunk: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(squared distances (n,), labels (n,)) of a float32 chunk."""
-        scores = centroids.square().sum(dim=1) - 2 * (chunk @ centroids.T)
-        best, labels = scores.min(dim=1)
-        return (best + chunk.square().sum(dim=1)).clamp(min=0), labels
-
-    def _sums(self, chunk: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(sum of each cluster's frames (K, D), counts (K,)), float64, in a fixed order of additions."""
-        counts = torch.bincount(labels, minlength=self.k).double()
-        if chunk.device.type == "cpu":
-            zeros = torch.zeros(self.k, chunk.shape[1], dtype=torch.float64)
-            return zeros.index_add_(0, labels, chunk.double()), counts
-        # index_add_ on a GPU adds in any order; a product does not.
-        member = torch.nn.functional.one_hot(labels, self.k).T.double()
-        return member @ chunk.double(), counts
-
     def _lloyd(self, centroids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
         """One pass over everything; returns new centroids and the inertia per frame of the old ones."""
-        sums = torch.zeros_like(centroids, dtype=torch.float64)
-        counts = torch.zeros_like(weights)
-        total, distances = 0.0, []
-        for chunk in self._chunks(self.data):
-            distance, labels = self._nearest(chunk, centroids)
-            part, number = self._sums(chunk, labels)
-            sums, counts = sums + part, counts + number
-            total += float(distance.sum(dtype=torch.float64))
-            distances.append(distance)
-        new = torch.where(
-            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids.double()
-        ).float()
-        self._reseed(new, counts, torch.cat(distances))
-        return new, total / len(self.data)
+        sums, counts, distances = sums_and_distances(self.data, Nearest(centroids, self.pool))
+        new = means(sums, counts, centroids)
+        self._reseed(new, counts, distances)
+        return new, float(distances.sum(dtype=torch.float64)) / len(self.data)
 
     def _reseed(self, centroids: torch.Tensor, counts: torch.Tensor, distances: torch.Tensor) -> None:
         """Put the centroids without frames on the frames that are farthest from theirs."""
-        empty = torch.nonzero(counts == 0).flatten()
-        if len(empty):
-            farthest = distances.sort(descending=True, stable=True).indices[: len(empty)]
-            centroids[empty] = self.data[farthest].float()
-            logging.info("k-means: %d empty clusters put on the farthest frames", len(empty))
+        if (counts == 0).any():
+            order = distances.sort(descending=True, stable=True).indices[: self.k]
+            fill_empty(centroids, counts, self.data[order].float(), distances[order])
 
     def _minibatches(self, centroids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """One pass in random mini-batches; a centroid is the mean of all frames it got (Sculley 2010)."""
+        """One pass in random mini-batches."""
         order = torch.randperm(len(self.data), generator=self.generator)
-        total, distances = 0.0, torch.empty(len(self.data), device=self.data.device)
+        distances = torch.empty(len(self.data), device=self.data.device)
         new = centroids.double()
         for indices in order.split(self.options.batch_size):
             indices = indices.to(self.data.device)
-            for part in indices.split(self.step):
-                chunk = self.data[part].float()
-                distance, labels = self._nearest(chunk, new.float())
-                sums, counts = self._sums(chunk, labels)
-                weights += counts
-                rate = torch.where(weights > 0, 1 / weights.clamp(min=1), 0)[:, None]
-                new = new + rate * (sums - counts[:, None] * new)
-                distances[part] = distance
-                total += float(distance.sum(dtype=torch.float64))
+            sums, counts, distance = sums_and_distances(self.data[indices], Nearest(new, self.pool))
+            new = move_to_means(new, weights, sums, counts)
+            distances[indices] = distance
         result = new.float()
         self._reseed(result, weights, distances)
-        return result, total / len(self.data)
+        return result, float(distances.sum(dtype=torch.float64)) / len(self.data)
+
+
+def init_frames(num_clusters: int) -> int:
+    """Frames that k-means++ draws from."""
+    return max(MIN_INIT_FRAMES, INIT_FRAMES_PER_CLUSTER * num_clusters)
 
 
 def _fit_sklearn(frames: np.ndarray, options: FitOptions) -> tuple[np.ndarray, list[float]]:
@@ -197,6 +176,5 @@ def _fit_sklearn(frames: np.ndarray, options: FitOptions) -> tuple[np.ndarray, l
     model = MiniBatchKMeans(
         n_clusters=options.num_clusters, random_state=options.seed, compute_labels=False, **settings
     )
-    data = np.asarray(frames, dtype=np.float32)
-    model.fit(data)
-    return model.cluster_centers_, [-float(model.score(data)) / len(data)]
+    model.fit(np.asarray(frames, dtype=np.float32))
+    return model.cluster_centers_.astype(np.float32), []

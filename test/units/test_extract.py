@@ -69,7 +69,8 @@ def test_kmeans_files_and_record(data_dir, kmeans_dir):
     info = KMeans.load(kmeans_dir).info
     assert info["frontend"] == build_frontend("mfcc").describe()
     assert (info["num_clusters"], info["dimension"], info["frames"], info["utterances"]) == (K, 39, 200, 12)
-    assert info["frames_seen"] > 200 and info["inputs"] and info["inertia"]
+    assert info["frames_seen"] > 200 and info["inputs"] and info["inertia"] and info["seconds"] > 1
+    assert (info["hours"], info["max_frames"]) == (0, 200) and "stream_inertia" not in info
     characters = (kmeans_dir.parent / "distinct_cjk_token_lists").read_text(encoding="utf-8").splitlines()
     assert len(characters) == MAX_UNITS
 
@@ -209,6 +210,27 @@ def test_changed_centroids_redo_the_shards(data_dir, kmeans_dir, tmp_path):
         assert [K - 1 - int(label) for label in one.split()[1:]] == list(map(int, other.split()[1:]))
 
 
+def test_where_speed_is_applied_is_part_of_what_made_the_units(data_dir, kmeans_dir, tmp_path):
+    plain, device = tmp_path / "cpu", tmp_path / "device"
+    extract(data_dir, kmeans_dir, plain, 1)
+    options = f"--data_dir {data_dir} --kmeans_dir {kmeans_dir} --speed_on device --num_shards".split()
+    extract_units.main([*options, "1", "--out_dir", str(device)])
+    stamps = [
+        json.loads((out / f"shards/pseudo_labels_km{K}.1of1.done.json").read_text())
+        for out in (plain, device)
+    ]
+    assert stamps[0]["result"] == stamps[1]["result"]  # as many units, as long
+    assert stamps[0]["options"]["speed"] == "soxr" != stamps[1]["options"]["speed"]
+    texts = [
+        (out / f"shards/pseudo_labels_km{K}.1of1.txt").read_text().splitlines() for out in (plain, device)
+    ]
+    assert {a.split()[0] for a, b in zip(*texts, strict=True) if a != b} <= {"utt03"}
+    extract(data_dir, kmeans_dir, tmp_path / "mixed", 2, shards=[1])
+    extract_units.main([*options, "2", "--shard", "2", "--out_dir", str(tmp_path / "mixed")])
+    with pytest.raises(InputError, match="made with different speed"):
+        gather(data_dir, tmp_path / "mixed", tmp_path / "dump", 2)
+
+
 def test_changed_audio_or_another_split_redoes_a_shard(data_dir, kmeans_dir, tmp_path):
     data = DataDir.read(data_dir)
     data = data.select(["utt01", "utt02", "utt04"])
@@ -249,7 +271,8 @@ def test_another_front_end_than_kmeans_had_is_refused(data_dir, kmeans_dir, tmp_
 
 
 @pytest.mark.parametrize(
-    ("end", "message"), [(0.02, "utterance bad.*too short for one frame"), (99.0, "bad")]
+    ("end", "message"),
+    [(0.02, r"too short for one frame of mfcc \(0.025 s\):\n  utterance bad"), (99.0, "bad")],
 )
 def test_utterance_that_gives_no_units_is_named_and_leaves_no_shard(
     data_dir, kmeans_dir, tmp_path, end, message
@@ -265,7 +288,7 @@ def test_utterance_that_gives_no_units_is_named_and_leaves_no_shard(
 def test_wrong_numbers_are_input_errors(data_dir, kmeans_dir, tmp_path):
     with pytest.raises(InputError, match="counted from 1"):
         extract(data_dir, kmeans_dir, tmp_path, 2, shards=[3])
-    with pytest.raises(InputError, match="max_frames at least"):
+    with pytest.raises(InputError, match="max_frames 5 must be at least the number of clusters"):
         fit_kmeans.main([*fit_options(data_dir, tmp_path), "--max_frames", "5"])
     with pytest.raises(InputError, match="clusters need at least as many frames"):
         fit_kmeans.main([*fit_options(data_dir, tmp_path), "--num_clusters", "9000", "--max_frames", "all"])

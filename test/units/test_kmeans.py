@@ -10,7 +10,8 @@ from espnet_sld.errors import InputError
 from espnet_sld.units import kmeans_fit
 from espnet_sld.units.kmeans import FitOptions, KMeans
 from espnet_sld.units.kmeans_fit import fit
-from espnet_sld.units.sample import FrameSample, select_utterances
+from espnet_sld.units.kmeans_steps import cluster_sums, fill_empty, sums_by_product
+from espnet_sld.units.nearest import BLOCK, nearest_numpy, nearest_torch, scoring_matrix
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,52 @@ def inertia(x, c):
     return distances(x, c).min(1).mean()
 
 
-def test_assignment_is_the_nearest_centroid(frames):
+@pytest.mark.parametrize("clusters", [1, 50, 3000])
+def test_assignment_is_the_nearest_centroid(frames, clusters):
+    """To float32's rounding: a frame between two centroids may go to either, never to a farther one."""
+    draw = np.random.default_rng(1)
+    centroids = (frames[draw.integers(len(frames), size=clusters)] + draw.normal(size=(clusters, 8))).astype(
+        np.float32
+    )
+    part = frames[:300]
+    ids = KMeans(centroids).assign(part)
+    nearest = distances(part, centroids)
+    chosen, best = nearest[np.arange(len(part)), ids], nearest.min(1)
+    np.testing.assert_allclose(chosen, best, rtol=1e-5, atol=1e-4)
+    clear = np.partition(nearest, min(1, clusters - 1), axis=1)[:, min(1, clusters - 1)] > best + 1e-3
+    np.testing.assert_array_equal(ids[clear], nearest.argmin(1)[clear])
+
+
+def test_score_is_the_documented_product_in_float32(frames):
+    centroids, part = frames[:50].astype(np.float32), frames[:500].astype(np.float32)
+    matrix = scoring_matrix(centroids)
+    half_norms = 0.5 * (centroids.astype(np.float64) ** 2).sum(1)
+    np.testing.assert_array_equal(matrix[-1], half_norms.astype(np.float32))
+    best, ids = nearest_numpy(part, matrix)
+    scores = np.concatenate([part, np.ones((500, 1), np.float32)], axis=1) @ matrix
+    np.testing.assert_array_equal(ids, scores.argmin(1))
+    exact = half_norms - part.astype(np.float64) @ centroids.T.astype(np.float64)
+    np.testing.assert_allclose(best, exact.min(1), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 523, 524, 525, 1049])
+def test_a_frames_cluster_does_not_depend_on_what_is_assigned_with_it(length):
+    draw = np.random.default_rng(2)
+    centroids = draw.normal(size=(2000, 40)).astype(np.float32)
+    assert BLOCK // len(centroids) == 524  # the lengths lie around a block's end
+    frames = draw.normal(size=(1200, 40)).astype(np.float32)
+    kmeans = KMeans(centroids)
+    np.testing.assert_array_equal(kmeans.assign(frames[:length]), kmeans.assign(frames)[:length])
+
+
+def test_torch_assigns_as_numpy_does(frames):
     kmeans = KMeans(frames[:50].astype(np.float32))
-    nearest = distances(frames, kmeans.centroids)
-    ids = kmeans.assign(frames)
-    np.testing.assert_allclose(nearest[np.arange(len(frames)), ids], nearest.min(1), rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(kmeans._assign_torch(frames.astype(np.float32), "cpu", 7), ids)
+    np.testing.assert_array_equal(kmeans._nearest_torch(frames, "cpu")[1], kmeans.assign(frames))
+    centroids = torch.from_numpy(kmeans.centroids)
+    best, ids = nearest_torch(torch.from_numpy(frames).float(), centroids, 0.5 * centroids.square().sum(1))
+    expected = nearest_numpy(frames, scoring_matrix(kmeans.centroids))
+    np.testing.assert_allclose(best.numpy(), expected[0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(ids.numpy(), expected[1])
 
 
 def test_equal_distances_take_the_lowest_cluster():
@@ -53,6 +94,7 @@ def test_lloyd_is_plain_lloyd(frames):
     kmeans = fit(frames, options)
     np.testing.assert_allclose(kmeans.centroids, centroids, atol=1e-3)
     np.testing.assert_allclose(kmeans.info["inertia"], curve, rtol=1e-4)
+    assert kmeans.info["final_inertia"] == pytest.approx(inertia(x, centroids), rel=1e-4)
 
 
 def test_minibatch_centroids_are_means_of_all_frames_they_got(frames):
@@ -88,6 +130,7 @@ def test_inertia_is_about_scikit_learns(frames, options):
     kmeans = fit(frames, FitOptions(30, **{"n_init": 2, **options}))
     assert inertia(frames, kmeans.centroids) < 1.1 * reference.inertia_ / len(frames)
     assert kmeans.info["inertia"][-1] == pytest.approx(inertia(frames, kmeans.centroids), rel=0.05)
+    assert kmeans.info["final_inertia"] == pytest.approx(inertia(frames, kmeans.centroids), rel=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", ["lloyd", "minibatch"])
@@ -117,6 +160,29 @@ def test_empty_clusters_move_to_the_farthest_frames():
     step = kmeans_fit._Fit(data, FitOptions(3))
     centroids, _ = step._lloyd(torch.tensor([[0.0], [100.0], [200.0]]), torch.zeros(3))
     assert sorted(centroids.flatten().tolist()[1:]) == [9.0, 20.0]
+
+
+def test_sums_of_clusters_are_the_same_added_or_by_a_product(frames):
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 19, len(frames)))
+    chunk = torch.from_numpy(frames).float()
+    sums, counts = cluster_sums(chunk, labels, 20)
+    expected = np.stack([frames[labels.numpy() == k].astype(np.float64).sum(0) for k in range(20)])
+    np.testing.assert_allclose(sums.numpy(), expected, rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(sums_by_product(chunk, labels, 20).numpy(), expected, rtol=1e-12, atol=1e-9)
+    assert counts.tolist() == np.bincount(labels, minlength=20).tolist() and counts[19] == 0
+
+
+def test_fewer_far_frames_than_empty_clusters_leave_the_rest_where_they_are():
+    centroids = torch.tensor([[0.0], [5.0], [6.0], [7.0]])
+    fill_empty(centroids, torch.tensor([3, 0, 0, 0]), torch.tensor([[9.0], [0.0]]), torch.tensor([81.0, 0.0]))
+    assert centroids.flatten().tolist() == [0.0, 9.0, 6.0, 7.0]
+
+
+def test_minibatches_are_of_the_size_asked_for_whatever_the_number_of_clusters(frames, monkeypatch):
+    options = FitOptions(20, algorithm="minibatch", batch_size=1000, max_iter=2, tolerance=-1.0)
+    whole = fit(frames, options).centroids
+    monkeypatch.setattr("espnet_sld.units.kmeans_steps.CHUNK", 20 * 64)
+    np.testing.assert_allclose(fit(frames, options).centroids, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_many_equal_frames_still_give_k_used_clusters():
@@ -178,36 +244,9 @@ def test_wrong_features_are_input_errors(frames):
     kmeans = KMeans(frames[:5].astype(np.float32))
     with pytest.raises(InputError, match="dimension 8"):
         kmeans.assign(np.zeros((3, 7)))
-    with pytest.raises(InputError, match="not finite"):
-        kmeans.assign(np.full((3, 8), np.nan))
-
-
-def test_sample_is_bounded_uniform_and_independent_of_order():
-    parts = {f"utt{i}": np.full((37, 2), i, dtype=np.float32) for i in range(200)}
-    samples = []
-    for order in (list(parts), list(reversed(parts))):
-        sample = FrameSample(1000, seed=1)
-        for utterance in order:
-            sample.add(utterance, parts[utterance])
-            assert sum(map(len, sample._frames)) <= 2 * 1000 + 37
-        samples.append(sample.result())
-    assert samples[0].shape == (1000, 2) and samples[0].dtype == np.float16
-    np.testing.assert_array_equal(samples[0], samples[1])
-    counts = np.bincount(samples[0][:, 0].astype(int), minlength=200)
-    # each utterance gives 5 ± 2.1 frames (hypergeometric)
-    assert counts.max() < 16 and counts[:100].sum() == pytest.approx(500, abs=80)
-
-
-def test_sample_without_limit_keeps_every_frame():
-    sample = FrameSample(None, seed=1)
-    for index in range(5):
-        sample.add(f"utt{index}", np.full((3, 1), index, dtype=np.float32))
-    assert sorted(sample.result()[:, 0].tolist()) == sorted(list(range(5)) * 3)
-
-
-def test_portion_of_utterances_is_a_fixed_random_part():
-    utterances = [f"utt{i}" for i in range(1000)]
-    part = select_utterances(utterances, 0.3, seed=0)
-    assert 230 < len(part) < 370 and part == select_utterances(utterances, 0.3, seed=0)
-    assert set(select_utterances(utterances[:500], 0.3, 0)) <= set(part)
-    assert len(select_utterances(utterances, 1e-9, 0)) == 1
+    for bad in (np.nan, np.inf, -np.inf):
+        features = np.ones((3, 8), dtype=np.float32)
+        features[1, 5] = bad
+        for centroids in (kmeans.centroids, np.zeros((4, 8)), -np.ones((4, 8))):
+            with pytest.raises(InputError, match="not finite"):
+                KMeans(centroids).assign(features)

@@ -1,7 +1,11 @@
 """Rows of units: fitting k-means, and assigning frames."""
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
-from measure import Row, cost_row, limit_share, require, time_pairs
+from measure import Pairs, Row, cost_row, limit_share, require, time_pairs
 
 from espnet_sld.units.kmeans import FitOptions, KMeans
 from espnet_sld.units.kmeans_fit import fit
@@ -30,36 +34,57 @@ def structured_frames(number: int, seed: int = 0, sounds: int = 400) -> np.ndarr
     return (centres[order] + np.einsum("nk,nkd->nd", along, directions[order]) + noise).astype(np.float32)
 
 
+def real_frames(librispeech: Path, number: int) -> np.ndarray:
+    """The first MFCC frames (≤ number, 39) float32 of a folder's FLAC files, in a random, fixed order."""
+    from espnet_sld.corpus.data_dir import DataDir
+    from espnet_sld.units.frontends import build_frontend
+    from espnet_sld.units.source import stream_features
+
+    wav = {path.stem: str(path) for path in sorted(librispeech.rglob("*.flac"))}
+    stream = stream_features(DataDir(wav, dict.fromkeys(wav, "s")), build_frontend("mfcc"), shuffle="bench")
+    parts, held = [], 0
+    for item in stream:
+        parts.append(item.frames)
+        held += len(item.frames)
+        if held >= number:
+            break
+    return np.concatenate(parts)[:number]
+
+
 def inertia(frames: np.ndarray, centroids: np.ndarray) -> float:
     """Mean squared distance of a frame to its nearest centroid, in float64."""
     ids = KMeans(centroids).assign(frames)
     return float(np.square(frames.astype(np.float64) - centroids[ids]).sum(axis=1).mean())
 
 
-def kmeans(repeats: int, *, frames: int = 50_000, clusters: int = 200, slack: float = 1.01) -> Row:
-    """A fit from the default options; every timed pair has its own seed and its inertia is compared."""
+def released(clusters: int, seed: int):
+    """scikit-learn's mini-batches with the settings of SLD's released code."""
     from sklearn.cluster import MiniBatchKMeans
 
+    return MiniBatchKMeans(
+        clusters,
+        init="k-means++",
+        n_init=20,
+        batch_size=10_000,
+        max_iter=100,
+        max_no_improvement=100,
+        tol=0.0,
+        reassignment_ratio=0.01,
+        compute_labels=False,
+        random_state=seed,
+    )
+
+
+def kmeans(repeats: int, *, frames: int = 50_000, clusters: int = 200, slack: float = 1.01) -> Row:
+    """A fit from the default options; every timed pair has its own seed and its inertia is compared."""
     data = structured_frames(frames)
     found: dict[str, list[np.ndarray]] = {"ours": [], "peer": []}
 
     def ours() -> None:
         found["ours"].append(fit(data, FitOptions(clusters, seed=len(found["ours"]))).centroids)
 
-    def peer() -> None:  # the settings of SLD's released code
-        model = MiniBatchKMeans(
-            clusters,
-            init="k-means++",
-            n_init=20,
-            batch_size=10_000,
-            max_iter=100,
-            max_no_improvement=100,
-            tol=0.0,
-            reassignment_ratio=0.01,
-            compute_labels=False,
-            random_state=len(found["peer"]),
-        )
-        found["peer"].append(model.fit(data).cluster_centers_)
+    def peer() -> None:
+        found["peer"].append(released(clusters, len(found["peer"])).fit(data).cluster_centers_)
 
     pairs = time_pairs(ours, peer, repeats)
     own, theirs = (np.median([inertia(data, c) for c in found[name]]) for name in ("ours", "peer"))
@@ -72,6 +97,32 @@ def kmeans(repeats: int, *, frames: int = 50_000, clusters: int = 200, slack: fl
         bar=5.0,
         description=f"scaled down: {frames} structured synthetic frames of MFCC's size, K = {clusters} (the "
         f"full row: 200 k, 2000); inertia {own / theirs:.4f} of scikit-learn's (medians of {repeats} seeds)",
+    )
+
+
+def kmeans_full(repeats: int, *, frames: int = 200_000, clusters: int = 2000, slack: float = 1.01) -> Row:
+    """The row at full size, on the recordings below $LIBRISPEECH where it is set; the peer is fitted once."""
+    folder = os.environ.get("LIBRISPEECH")
+    data = real_frames(Path(folder), frames) if folder else structured_frames(frames)
+    start = time.process_time()
+    peer = released(clusters, 0).fit(data).cluster_centers_
+    peer_seconds, theirs = time.process_time() - start, inertia(data, peer)
+    seconds, found = [], []
+    for seed in range(repeats):
+        start = time.process_time()
+        centroids = fit(data, FitOptions(clusters, seed=seed)).centroids
+        seconds.append(time.process_time() - start)
+        found.append(inertia(data, centroids))
+    own = float(np.median(found))
+    require(own <= slack * theirs, f"inertia {own:.4f} but scikit-learn's {theirs:.4f}")
+    return cost_row(
+        "kmeans_full",
+        "scikit-learn MiniBatchKMeans, released settings",
+        Pairs(seconds, [peer_seconds] * repeats),
+        unit="s",
+        bar=5.0,
+        description=f"{len(data)} MFCC frames, {'real' if folder else 'synthetic'}, K = {clusters}; inertia "
+        f"{own / theirs:.4f} of scikit-learn's (median of {repeats} seeds against one)",
     )
 
 
