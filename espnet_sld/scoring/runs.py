@@ -52,20 +52,21 @@ def read_runs(
     *,
     run_pattern: str = "asr_sld_{row}_seed{seed}",
     decode_tag: str = "decode_greedy",
+    allow_none: bool = False,
 ) -> Runs:
     """Read `<runs_dir>/<run>/<decode_tag>/<set>/{result.json,per_utterance.tsv}` of all rows and seeds.
 
     Raises:
-        InputError: no run matches at all, the pattern lacks a field, a file is damaged, or two runs
-            scored different references for the same set.
+        InputError: no run matches at all (unless `allow_none`), the pattern lacks a field, a file is
+            damaged, or two runs scored different references for the same set.
     """
     runs_dir = Path(runs_dir)
-    if not runs_dir.is_dir():
+    if not runs_dir.is_dir() and not allow_none:
         raise InputError(f"{runs_dir}: no such directory; give the one that holds the runs")
     scored, missing = {}, {}
     references: dict[str, tuple[Path, tuple[str, ...], np.ndarray]] = {}
     for row in rows:
-        directories = _directories(runs_dir, run_pattern, row)
+        directories = run_directories(runs_dir, run_pattern, row)
         for name in sets:
             done, lacking = {}, []
             for seed, directory in directories.items():
@@ -75,7 +76,7 @@ def read_runs(
                     continue
                 done[seed] = _read_set(set_dir, name, references)
             scored[row, name], missing[row, name] = done, lacking
-    if not any(scored.values()):
+    if not any(scored.values()) and not allow_none:
         raise InputError(
             f"{runs_dir}: no {run_pattern}/{decode_tag}/<set>/result.json for rows {', '.join(rows)}; "
             "train and score them first, or set --run_pattern and --decode_tag"
@@ -83,12 +84,13 @@ def read_runs(
     return Runs(scored, missing, {name: words for name, (_, _, words) in references.items()})
 
 
-def _directories(runs_dir: Path, run_pattern: str, row: str) -> dict[int, Path]:
-    """Seed → run directory of one row."""
+def run_directories(runs_dir: str | os.PathLike, run_pattern: str, row: str) -> dict[int, Path]:
+    """Seed → run directory of one row; empty where `runs_dir` does not exist."""
     if "{row}" not in run_pattern or "{seed}" not in run_pattern:
         raise InputError(f"--run_pattern '{run_pattern}': it must contain {{row}} and {{seed}}")
     expression = re.escape(run_pattern).replace(r"\{row\}", re.escape(row)).replace(r"\{seed\}", r"(\d+)")
-    found = ((re.fullmatch(expression, path.name), path) for path in runs_dir.iterdir() if path.is_dir())
+    paths = [path for path in Path(runs_dir).iterdir() if path.is_dir()] if Path(runs_dir).is_dir() else []
+    found = ((re.fullmatch(expression, path.name), path) for path in paths)
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
