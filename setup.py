@@ -48,4 +48,5 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["espnet-sld-transcribe=espnet_sld.bin.transcribe:entry"]},
 )

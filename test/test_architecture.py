@@ -18,7 +18,7 @@ ALLOWED = {
     "tokens": {"units"},
     "models": {"tokens"},
     "tasks": {"criteria", "models", "tokens"},
-    "inference": {"models", "tokens", "units"},
+    "inference": {"corpus", "models", "tokens", "units"},
 }
 ROOMS = {*ALLOWED, "bin"}
 OUTSIDE = {  # heavy packages and the rooms that own them

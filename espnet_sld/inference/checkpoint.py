@@ -55,8 +55,23 @@ def load_checkpoint(
     checkpoint = Path(checkpoint)
     config = Path(config) if config else checkpoint.parent / "config.yaml"
     conf = read_config(config)
+    return assemble_model(conf, read_parameters(checkpoint), device, checkpoint=checkpoint, config=config)
+
+
+def assemble_model(
+    conf: dict[str, Any],
+    parameters: dict[str, Tensor],
+    device: str | torch.device = "cpu",
+    *,
+    checkpoint: Path,
+    config: Path,
+) -> TrainedModel:
+    """A model in eval mode from a configuration and parameters, which the messages call by their files.
+
+    Raises:
+        InputError: they do not belong together, or with the tokenizers.
+    """
     model = build_decoder_only(conf, load_weights=False)
-    parameters = read_parameters(checkpoint)
     try:
         model.load_parameters(parameters)
     except (ValueError, RuntimeError) as error:

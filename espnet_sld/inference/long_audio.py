@@ -1,0 +1,80 @@
+"""Long recordings cut at their pauses, so that every piece fits the model's positions."""
+
+import numpy as np
+
+FRAME, SHIFT = 0.025, 0.01  # seconds
+FLOOR = -90.0  # dB, of digital silence
+SILENCE = -60.0  # dB below full scale: a recording without contrast that is quieter than this has no speech
+CONTRAST = 6.0  # dB between loud and quiet frames, below which nothing tells speech from noise
+KEPT = 0.3  # seconds of a pause that stay at each side of a piece
+
+
+def energies(wave: np.ndarray, rate: int) -> np.ndarray:
+    """Energy of each frame in dB of full scale, float64 (frames,): 25 ms every 10 ms, the mean removed."""
+    shift, window = round(SHIFT * rate), round(FRAME * rate)
+    number = max(1, (len(wave) - window) // shift + 1)
+    centred = wave.astype(np.float64) - wave.mean(dtype=np.float64)
+    sums = np.concatenate([[0.0], np.cumsum(centred**2)])
+    starts = np.arange(number) * shift
+    ends = np.minimum(starts + window, len(wave))
+    power = np.maximum(sums[ends] - sums[starts], 0) / np.maximum(ends - starts, 1)
+    return 10 * np.log10(np.maximum(power, 10 ** (FLOOR / 10)))
+
+
+def speech_frames(levels: np.ndarray) -> np.ndarray:
+    """Which frames are louder than the pauses, bool (frames,): 30 % of the way from quiet to loud, in dB."""
+    quiet, loud = np.percentile(levels, [10, 95])
+    if loud - quiet < CONTRAST:
+        return np.full(len(levels), bool(loud > SILENCE))
+    return levels > quiet + 0.3 * (loud - quiet)
+
+
+def split_at_pauses(wave: np.ndarray, rate: int, max_seconds: float) -> list[tuple[int, int]]:
+    """Pieces (first sample, end) of at most `max_seconds`, in order, that hold all speech of a recording.
+
+    A cut lies in the middle of the longest pause of the last two thirds of what fits, or at the quietest
+    place where there is no pause; no piece is shorter than a third of `max_seconds` but for trimmed pauses.
+    Of a pause at the ends of a piece 0.3 s are kept; pieces without speech are left out.
+
+    Args:
+        wave: (n,) float32.
+        max_seconds: at least 0.1.
+    """
+    if max_seconds < 0.1:
+        raise ValueError(f"max_seconds is {max_seconds}: pieces must be at least 0.1 s long")
+    limit, shift = int(max_seconds * rate), round(SHIFT * rate)
+    levels = energies(wave, rate)
+    speech = speech_frames(levels)
+    pieces, start = [], 0
+    while len(wave) - start > limit:
+        # whatever is left is at least a third of the limit, too
+        low, high = start + limit // 3, min(start + limit, len(wave) - limit // 3)
+        first, last = min(low // shift, len(levels) - 1), min(high // shift, len(levels))
+        place = first + _best_cut(levels[first:last], speech[first:last])
+        cut = min(max(place * shift + round(FRAME * rate) // 2, low), high)
+        pieces.append((start, cut))
+        start = cut
+    pieces.append((start, len(wave)))
+    trimmed = (_trim(piece, speech, shift, round(KEPT * rate)) for piece in pieces)
+    return [piece for piece in trimmed if piece is not None]
+
+
+def _best_cut(levels: np.ndarray, speech: np.ndarray) -> int:
+    """The middle of the longest run without speech, else the quietest 50 ms."""
+    quiet = np.concatenate([[False], ~speech, [False]])
+    edges = np.flatnonzero(quiet[1:] != quiet[:-1]).reshape(-1, 2)
+    if len(edges):
+        first, end = edges[np.argmax(edges[:, 1] - edges[:, 0])]
+        return int(first + end) // 2
+    return int(np.argmin(np.convolve(levels, np.ones(5), mode="same")[: len(levels)])) if len(levels) else 0
+
+
+def _trim(piece: tuple[int, int], speech: np.ndarray, shift: int, kept: int) -> tuple[int, int] | None:
+    """The piece with at most `kept` samples of pause at its ends; None without speech."""
+    start, end = piece
+    inside = np.flatnonzero(speech[start // shift : -(-end // shift)])
+    if not len(inside):
+        return None
+    first = (start // shift + inside[0]) * shift
+    last = (start // shift + inside[-1] + 1) * shift
+    return max(start, first - kept), min(end, last + kept)
