@@ -8,10 +8,14 @@ from espnet_sld.lazy import loader
 _EXPORTS = {
     "CRITERIA": "base",
     "Criterion": "base",
+    "DistillationCriterion": "distillation",
     "Part": "base",
     "build_criterion": "base",
+    "build_distillation": "distillation",
+    "forced_alignment": "alignment",
     "SpeechTextCriterion": "speech_text",
     "matched_smoothing": "smoothing",
+    "peak_frames": "alignment",
     "smoothed_label": "smoothing",
     "speech_text_losses": "plain",
 }

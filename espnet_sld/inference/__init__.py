@@ -15,6 +15,7 @@ _EXPORTS = {
     "decode_set": "decoding",
     "export_lm": "export_hf",
     "generate": "search",
+    "greedy_ctc": "ctc_greedy",
     "load_checkpoint": "checkpoint",
     "pack_model": "pack",
     "pack_tokenizer": "pack",
