@@ -1,4 +1,7 @@
-"""The one exception that users are meant to see."""
+"""The one exception that users are meant to see, and the one exit code that asks to be started again."""
+
+# A command ended because it was asked to (USR1, TERM), with its state saved: start it again and it goes on.
+REQUEUE = 85
 
 
 class InputError(Exception):

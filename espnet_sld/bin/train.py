@@ -7,14 +7,16 @@ import sys
 import warnings
 
 from espnet_sld import cli
-from espnet_sld.errors import InputError
+from espnet_sld.errors import REQUEUE
 from espnet_sld.tasks.identity import TrainingRecord
+from espnet_sld.tasks.interruption import StopTraining, listening
 
 HELP = """usage: python -m espnet_sld.bin.train --config FILE --output_dir DIR [options]
 
 Trains a decoder-only language model on unit text and transcripts. Options are ESPnet's, on the command line
 or in the YAML file of --config; an unknown one is an error. --help_all lists all, --print_config prints the
-values in force. Running the same command again resumes (--resume true) after the last finished epoch.
+values in force. Running the same command again resumes (--resume true) at the step that was saved last.
+USR1, TERM or Ctrl-C: the step is finished, the state saved, and the exit code 85 says "start me again".
 
   --train_data_path_and_name_and_type FILE,speech,text and FILE,text,text    (likewise --valid_…)
   --train_shape_file FILE      lengths of whole sequences (bin.collect_shapes); default: encode all first
@@ -22,13 +24,15 @@ values in force. Running the same command again resumes (--resume true) after th
   --max_positions 1024 --max_text 150      longest sequence, longest transcript, in tokens
   --backbone_source DIR | --backbone_conf model_type=llama …     pretrained or from scratch
   --criterion speech_text --criterion_conf objective=sld
-  --batch_bins 4000            most padded tokens of a micro-batch; a step has --accum_grad × processes
+  --batch_bins 4000            most padded tokens of a micro-batch; a step has --accum_grad of them, on all
+                               processes together: their number changes neither batches nor loss
   --max_epoch 40 --num_iters_per_epoch N     N micro-batches an epoch; default: one pass
   --optim adamw --optim_conf lr=2e-3 --scheduler warmup_cosine|linear_decay --scheduler_conf warmup_steps=0.1
   --time_mask_prob 0.0 --mask_dev false --dropout 0.1 --attention_dropout 0.1 --residual_dropout 0.1
   --curriculum_portion 1.0 --curriculum_steps 0     shortest share first; steps below 1: share of all
   --best_model_criterion valid,ce_text,min --keep_nbest_models 5 --patience N --init_param FILE
-  --ngpu 0 --use_amp false --num_workers 0 --seed 0 --log_interval N --peak_flops F
+  --save_interval_minutes 10 --save_interval_steps N     when the state is saved within an epoch
+  --ngpu 0 --num_nodes 1 --nproc_per_node N --use_amp false --num_workers 0 --seed 0 --log_interval N
 
 example:
   python -m espnet_sld.bin.train --config conf/train.yaml --output_dir exp/asr_sld_mini --resume true"""
@@ -40,6 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
+    with listening():
+        return _train(argv)
+
+
+def _train(argv: list[str]) -> int:
     record = TrainingRecord(argv)
     if record.finished():
         logging.info("%s: the training is finished and its inputs are unchanged", record.directory)
@@ -50,12 +59,11 @@ def main(argv: list[str] | None = None) -> int:
         task.get_parser().print_help()
         return 0
     record.begin()
-    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
-
     try:
         task.main(cmd=argv)
-    except (ProcessExitedException, ProcessRaisedException) as error:
-        raise InputError(f"a training process stopped ({error}); the reason is in the lines above") from None
+    except StopTraining as stop:
+        logging.info("%s%s", stop, "" if record.resume else " (with --resume true)")
+        return REQUEUE
     record.end()
     return 0
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 import transformers
 from torch import nn
@@ -111,7 +112,9 @@ def source_config(source: str, changes: Mapping[str, Any] | None = None) -> PreT
     try:
         settings = AutoConfig.from_pretrained(str(Path(source).expanduser()), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"backbone_source {source}: {str(error).splitlines()[0]}") from error
+        remedy = f"; fetch it with `hf download {source} --local-dir DIR` and name DIR"
+        remedy = "" if Path(source).expanduser().is_dir() else remedy
+        raise InputError(f"backbone_source {source}: {str(error).splitlines()[0]}{remedy}") from error
     _known(settings, changes)
     for key, value in changes.items():
         setattr(settings, key, value)
@@ -150,6 +153,14 @@ def _known(settings: PreTrainedConfig, options: Mapping[str, Any]) -> None:
             f"backbone_conf: {settings.model_type} has no option {', '.join(unknown)}; "
             f"known: {', '.join(known)}"
         )
+
+
+def revision(source: str | None) -> str | None:
+    """The commit of a loaded hub name, as the cache has it; None for a directory or from scratch."""
+    if not source or Path(source).expanduser().is_dir():
+        return None
+    config = huggingface_hub.try_to_load_from_cache(source, "config.json")  # …/snapshots/<commit>/config.json
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def position_key(settings: PreTrainedConfig) -> str:

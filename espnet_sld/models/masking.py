@@ -13,7 +13,12 @@ def mask_generator(*numbers: int) -> torch.Generator:
 
 
 def mask_inputs(
-    tokens: Tensor, lengths: Tensor, probability: float, mask_id: int, generator: torch.Generator
+    tokens: Tensor,
+    lengths: Tensor,
+    probability: float,
+    mask_id: int,
+    generator: torch.Generator,
+    draws: Tensor | None = None,
 ) -> Tensor:
     """Replace each real token, whatever its kind, by `mask_id` with `probability`.
 
@@ -22,6 +27,8 @@ def mask_inputs(
     Args:
         tokens: (B, L) int64 joint ids, right-padded. lengths: (B,) real tokens of each row.
         generator: a CPU generator, e.g. `mask_generator(seed, step, rank)`.
+        draws: where the rows are only some of a batch, the same masks as in the whole: (B + 1,) the place of
+            each row's first token among the whole batch's real tokens, then the number of those.
 
     Returns:
         (B, L) a new tensor; `tokens`, the targets, is unchanged.
@@ -32,5 +39,9 @@ def mask_inputs(
         return tokens
     real = torch.arange(tokens.size(1)) < lengths.cpu()[:, None]  # (B, L)
     chosen = torch.zeros(tokens.shape, dtype=torch.bool)
-    chosen[real] = torch.rand(int(real.sum()), generator=generator) < probability
+    if draws is None:
+        chosen[real] = torch.rand(int(real.sum()), generator=generator) < probability
+    else:
+        places = draws[:-1, None].cpu() + torch.arange(tokens.size(1))  # (B, L)
+        chosen[real] = (torch.rand(int(draws[-1]), generator=generator) < probability)[places[real]]
     return tokens.masked_fill(chosen.to(tokens.device, non_blocking=True), mask_id)

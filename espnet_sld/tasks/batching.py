@@ -44,6 +44,19 @@ def padding_share(batches: Sequence[np.ndarray], lengths: np.ndarray) -> float:
     return 1.0 - real / max(padded, 1)
 
 
+def largest_batch(lengths: np.ndarray, batch_bins: int) -> np.ndarray:
+    """Utterances of the largest micro-batch that any pass can have: most rows × longest, then the longest.
+
+    A batch holds neighbours in length, so the largest one that ends with a given utterance has as many of the
+    next shorter ones as the budget and the corpus allow.
+    """
+    order = np.argsort(lengths, kind="stable")
+    longest = lengths[order].astype(np.int64)
+    rows = np.clip(batch_bins // np.maximum(longest, 1), 1, np.arange(1, len(order) + 1))
+    end = int(np.lexsort((longest, rows * longest))[-1])
+    return order[end + 1 - rows[end] : end + 1]
+
+
 def fixed_batches(lengths: np.ndarray, batch_bins: int) -> list[np.ndarray]:
     """The same batches every time, by length, for validation."""
     return pack(np.argsort(lengths, kind="stable"), lengths, batch_bins)
@@ -55,8 +68,8 @@ class TokenBatchSampler:
     Args:
         lengths: tokens per utterance, (N,).
         batch_bins: most padded tokens (rows × longest) of a micro-batch.
-        group: micro-batches of an optimiser step (`accum_grad` × processes). The stream runs over the end
-            of a pass, so no step is short and nothing is dropped.
+        group: micro-batches of an optimiser step (`accum_grad`; the processes share them out). The stream
+            runs over the end of a pass, so no step is short and nothing is dropped.
         seed: of the shuffling.
         curriculum_portion: share of the utterances, the shortest, that training begins with.
         curriculum_steps: optimiser steps with those only; at this step a pass over everything begins.
@@ -181,17 +194,24 @@ class TokenBatchSampler:
         position = {"step": self.step, "phase": self._phase, "pass": self._pass, "offset": self._offset}
         return {**position, **self._identity()}
 
-    def load_state_dict(self, state: dict[str, int | float]) -> None:
-        """Go to a saved position.
+    def check(self, state: dict[str, int | float], *, but: Sequence[str] = ()) -> None:
+        """Refuse a position of another stream.
+
+        Args:
+            but: what may differ.
 
         Raises:
             InputError: the position belongs to other data or another batch size.
         """
         for key, value in self._identity().items():
-            if state[key] != value:
+            if key not in but and state[key] != value:
                 raise InputError(
                     f"the saved batch position has {key}={state[key]}, this run {value}; resume with the "
                     "same data and batch options, or start again in a new output directory"
                 )
+
+    def load_state_dict(self, state: dict[str, int | float]) -> None:
+        """Go to a saved position; InputError if it is of another stream."""
+        self.check(state)
         self.step, self._phase = int(state["step"]), int(state["phase"])
         self._pass, self._offset = int(state["pass"]), int(state["offset"])

@@ -6,13 +6,14 @@ import logging
 import os
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from espnet2.train.reporter import Reporter
 
+from espnet_sld.cli import RESOURCES
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 
@@ -24,18 +25,38 @@ CHECKPOINT, PREVIOUS = "checkpoint.pth", "checkpoint.prev.pth"
 Criteria = Sequence[Sequence[str]]  # (phase, name, "min" | "max")
 
 
+@contextlib.contextmanager
+def clear_failure(path: Path) -> Iterator[None]:
+    """A full or read-only disk as one message; torch wraps the system's error in one of its own.
+
+    Raises:
+        InputError: names `path`, what is wrong, and that nothing older was harmed.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        reason = RESOURCES.get(cause.errno) if isinstance(cause, OSError) else None
+        if reason is None:
+            raise
+        raise InputError(f"{path}: {reason}; what was saved before it is kept") from error
+
+
 def save(state: Any, path: Path) -> None:
     """`torch.save`, but a reader sees the old file or the whole new one."""
-    with atomic_write(path, "wb") as stream:
+    with clear_failure(path), atomic_write(path, "wb") as stream:
         torch.save(state, stream)
 
 
 def link(target: str, path: Path) -> None:
     """Make `path` a symbolic link to `target` (a name in the same directory), atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    os.replace(temporary, path)
+    with clear_failure(path):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        os.replace(temporary, path)
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -49,21 +70,23 @@ def save_checkpoint(state: dict[str, Any], directory: Path) -> None:
     current, previous = directory / CHECKPOINT, directory / PREVIOUS
     if current.exists():
         temporary = directory / f".{PREVIOUS}.{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(current, temporary)
-            os.replace(temporary, previous)
-        except OSError:
-            # A file system without hard links: a moment without checkpoint.pth, never without both.
-            os.replace(current, previous)
+        with clear_failure(previous):
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(current, temporary)
+                os.replace(temporary, previous)
+                temporary.unlink(missing_ok=True)  # still there where both are one file already
+            except OSError:
+                # A file system without hard links: a moment without checkpoint.pth, never without both.
+                os.replace(current, previous)
     save(state, current)
 
 
-def load_checkpoint(directory: Path, device: str = "cpu") -> dict[str, Any] | None:
+def load_checkpoint(directory: Path, device: str = "cpu", *, set_aside: bool = True) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, None where there is none.
 
     A damaged `checkpoint.pth` is renamed to `checkpoint.pth.damaged`, so that it can never take the place of
-    the good one before it when training saves again.
+    the good one before it when training saves again; `set_aside=False` leaves that to another process.
 
     Raises:
         InputError: there are checkpoints, and none can be read.
@@ -88,9 +111,10 @@ def load_checkpoint(directory: Path, device: str = "cpu") -> dict[str, Any] | No
         except FileNotFoundError:  # another process has just renamed it
             continue
         if broken:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(directory / CHECKPOINT, directory / f"{CHECKPOINT}.damaged")
-            logger.warning("going on from %s, the last good checkpoint (one epoch is trained again)", path)
+            if set_aside:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(directory / CHECKPOINT, directory / f"{CHECKPOINT}.damaged")
+            logger.warning("going on from %s, the one before; what came after is trained again", path)
         return state
     if broken:
         raise InputError(

@@ -81,8 +81,8 @@ def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
             )
     for source in args.init_param:
         _check_parameters(source)
-    if args.ngpu > (found := torch.cuda.device_count()):
-        raise InputError(f"--ngpu {args.ngpu}, but {found} devices are here; use --ngpu {found}")
+    if args.save_interval_steps < 0 or args.save_interval_minutes < 0:
+        raise InputError("--save_interval_steps and --save_interval_minutes must not be negative")
 
 
 def _check_parameters(source: str) -> None:

@@ -85,6 +85,10 @@ class SequenceDataset:
     def __len__(self) -> int:
         return len(self.utterances)
 
+    def at(self, step: int) -> "SequenceDataset":
+        """The set as optimiser step `step` sees it: the same at all steps, unless units are sampled."""
+        return self
+
     def report_cut(self) -> None:
         """Log how many utterances did not fit (of those encoded so far)."""
         if self.num_cut or self.num_cut_text:

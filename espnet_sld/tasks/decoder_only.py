@@ -12,25 +12,31 @@ import argparse
 import logging
 import multiprocessing
 import sys
+from functools import partial
 
 import torch
+from espnet.utils.cli_utils import get_commandline_args
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 
+from espnet_sld.cli import RESOURCES
 from espnet_sld.criteria.base import Criterion, build_criterion
-from espnet_sld.errors import InputError
-from espnet_sld.models.backbone import resolved_config
+from espnet_sld.errors import REQUEUE, InputError
+from espnet_sld.models.backbone import resolved_config, revision
 from espnet_sld.models.build import build_decoder_only
+from espnet_sld.tasks import launch
 from espnet_sld.tasks.batching import TokenBatchSampler
 from espnet_sld.tasks.command_line import check_options, parse_options
 from espnet_sld.tasks.dataset import SequenceDataset
 from espnet_sld.tasks.espnet_model import DecoderOnlyESPnetModel
+from espnet_sld.tasks.interruption import StopTraining, listening
 from espnet_sld.tasks.iterator import FixedIterFactory, StepIterFactory, steps_per_epoch
 from espnet_sld.tasks.optimizer import build_optimizer, check_conf
 from espnet_sld.tasks.options import add_sequence_arguments, none_or_float, none_or_str
 from espnet_sld.tasks.preprocess import SequencePreprocessor
+from espnet_sld.tasks.sampling import SampledDataset, UnitSampling
 from espnet_sld.tasks.schedulers import SCHEDULERS
 from espnet_sld.tasks.trainer import DecoderOnlyTrainer
 from espnet_sld.tokens.vocabulary import Vocabulary
@@ -60,6 +66,7 @@ class DecoderOnlyTask(AbsTask):
             multiprocessing_distributed=True,
         )
         add_sequence_arguments(parser)
+        launch.add_arguments(parser)
         group = parser.add_argument_group("Model")
         group.add_argument(
             "--backbone_source",
@@ -155,6 +162,7 @@ class DecoderOnlyTask(AbsTask):
             args.vocabulary, args.pad_id = preprocess.vocabulary.as_dict(), int(preprocess.pad_id)
         model = build_decoder_only(vars(args))
         args.backbone_resolved = resolved_config(model.backbone)  # a checkpoint then needs no backbone_source
+        args.backbone_revision = revision(args.backbone_source)
         criterion = cls.build_criterion(args)
         if objective := getattr(criterion, "objective", None):  # config.yaml names it where it is the default
             args.criterion_conf = {**args.criterion_conf, "objective": objective}
@@ -187,11 +195,11 @@ class DecoderOnlyTask(AbsTask):
         """Batches by token budget (`batch_bins`, `valid_batch_bins`)."""
         if len(iter_options.shape_files) > 1:
             raise InputError(f"give one {mode} shape file, of whole sequences (stage 6)")
-        data = SequenceDataset(
-            [(path, name) for path, name, _ in iter_options.data_path_and_name_and_type],
-            iter_options.preprocess_fn,
-            shape_file=next(iter(iter_options.shape_files), None),
-        )
+        drawing = UnitSampling.from_args(args) if iter_options.train else None
+        paths = [(path, name) for path, name, _ in iter_options.data_path_and_name_and_type]
+        opened = SequenceDataset if drawing is None else partial(SampledDataset, sampling=drawing)
+        shape_file = next(iter(iter_options.shape_files), None)
+        data = opened(paths, iter_options.preprocess_fn, shape_file=shape_file)
         criterion = cls.build_criterion(args)
         rank, world = 0, 1
         if iter_options.distributed:
@@ -204,7 +212,7 @@ class DecoderOnlyTask(AbsTask):
         }
         if not iter_options.train:
             return FixedIterFactory(data, criterion, iter_options.batch_bins, **common)
-        sampling = {"group": args.accum_grad * world, "seed": args.seed}
+        sampling = {"group": args.accum_grad, "seed": args.seed}
         sampler = TokenBatchSampler(data.lengths, iter_options.batch_bins, **sampling)
         steps = steps_per_epoch(sampler, iter_options.num_iters_per_epoch, args.accum_grad)
         early = args.curriculum_steps
@@ -228,17 +236,42 @@ class DecoderOnlyTask(AbsTask):
     # -- command line -------------------------------------------------------------------------------
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """One process's training; a child says what is wrong with the input without a traceback."""
+        """One process's training; one that was started for it ends with a message or a code of its own."""
+        if multiprocessing.parent_process() is None:
+            cls._train(args)
+            return
+        launch.end_with_parent()
+        with listening():
+            try:
+                cls._train(args)
+            except StopTraining:
+                sys.exit(REQUEUE)
+            except InputError as error:
+                sys.exit(f"error: {error}")
+            except OSError as error:
+                if error.errno not in RESOURCES:
+                    raise
+                sys.exit(f"error: {error.filename or 'output'}: {RESOURCES[error.errno]}")
+
+    @classmethod
+    def _train(cls, args: argparse.Namespace) -> None:
+        if args.distributed and args.dist_rank:
+            logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
         try:
             super().main_worker(args)
-        except InputError as error:
-            if multiprocessing.parent_process() is None:
+        except RuntimeError as error:
+            clear = launch.lost_connection(error) if args.distributed else None
+            if clear is None:
                 raise
-            sys.exit(f"error: {error}")
+            raise clear from error
+        except StopTraining:
+            launch.say_goodbye(args)
+            raise
+        launch.say_goodbye(args)
 
     @classmethod
     def main(cls, args: argparse.Namespace | None = None, cmd: list[str] | None = None) -> None:
-        """Train (or print the config)."""
+        """Train (or print the config), on as many processes as the options and the environment say."""
         if args is None:
             command = sys.argv[1:] if cmd is None else list(cmd)
             args = parse_options(cls.get_parser(), command)
@@ -247,4 +280,6 @@ class DecoderOnlyTask(AbsTask):
                 cls.print_config(file=sys.stdout)
                 sys.exit(0)
         check_options(args, cls.required_data_names())
-        super().main(args=args)
+        print(get_commandline_args(), file=sys.stderr)
+        args.version = abs_task.__version__
+        launch.start(cls.main_worker, args)

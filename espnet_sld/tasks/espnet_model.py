@@ -53,6 +53,7 @@ class DecoderOnlyESPnetModel(AbsESPnetModel):
         step_counts: Tensor,
         step: Tensor | Sequence[int] | int,
         micro: Tensor | Sequence[int],
+        draws: Tensor | None = None,
         **kwargs,
     ) -> dict:
         """Loss of a micro-batch.
@@ -60,19 +61,22 @@ class DecoderOnlyESPnetModel(AbsESPnetModel):
         Args:
             tokens: (B, L) int64, right-padded. kinds: (B, L) uint8, 0 at pads. lengths: (B,).
             step_counts: the whole optimiser step's counts, (P,) in the order of `criterion.count_names`.
-            step: index of the optimiser step. micro: (place in the step, micro-batches of the step).
+            step: index of the optimiser step.
+            micro: (place in the step of the micro-batch that these rows are from, the parts that all
+                micro-batches of the step were cut into).
+            draws: see `mask_inputs`; for rows that are only a part of their micro-batch.
 
         Returns:
-            dict with `loss` (Σ weight·sum/count × micro-batches of the step, so that ESPnet's trainer, which
+            dict with `loss` (Σ weight·sum/count × parts of the step, so that ESPnet's trainer, which
             averages over accumulation and processes, gets the step's true loss), `stats`, `weight` (1), and
             `sums` (parts' sums, detached, in the order of `names`).
         """
         place, group = _integers(micro)
         inputs = tokens
         if self.time_mask_prob > 0 and (self.training or self.mask_dev):
-            # The place counts over all processes: accumulation draws the same masks as many processes.
+            # The micro-batch's place, not the process: any number of processes draws the same masks.
             generator = mask_generator(self.seed, int(self.training), _integers(step)[0], place)
-            inputs = mask_inputs(tokens, lengths, self.time_mask_prob, self.pad_id, generator)
+            inputs = mask_inputs(tokens, lengths, self.time_mask_prob, self.pad_id, generator, draws)
         hidden = self.model.hidden(inputs)  # (B, L, D)
         parts = self.criterion(hidden, self.model.output_matrix(), tokens, kinds)
         counts = dict(zip(self.criterion.count_names, step_counts, strict=True))

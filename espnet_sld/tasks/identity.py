@@ -25,6 +25,21 @@ FREE = {
     "peak_flops",
     "use_tensorboard",
     "output_dir",
+    "save_interval_steps",
+    "save_interval_minutes",
+    "try_largest_batch",
+    "max_skipped_steps",
+    "num_nodes",
+    "nproc_per_node",
+    "local_rank",
+    "dist_backend",
+    "dist_init_method",
+    "dist_launcher",
+    "dist_master_addr",
+    "dist_master_port",
+    "dist_rank",
+    "dist_world_size",
+    "multiprocessing_distributed",
 }
 FILES = (
     "config",
@@ -95,7 +110,7 @@ class TrainingRecord:
         """
         if not self.named:
             return
-        has_models = (self.directory / "checkpoint.pth").exists()
+        has_models = any((self.directory / f"checkpoint{kind}.pth").exists() for kind in ("", ".prev"))
         if self.resume and has_models and self.begun.path.exists() and not self.begun.fresh():
             changed = "; ".join(self.begun.differences()[:4])
             raise InputError(

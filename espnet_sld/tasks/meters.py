@@ -37,6 +37,8 @@ def peak_flops(device: torch.device, half: bool) -> float:
 
 
 SIZES = ("tokens", "padded", "flops")
+MAXIMA = ("longest_row", "bad_loss", "bad_step")
+NO_SIZE = dict.fromkeys(SIZES, 0.0)
 
 
 def batch_sizes(batch: Mapping[str, Tensor], counter: FlopCounter | None = None) -> dict[str, float]:
@@ -77,23 +79,27 @@ class LossMeter:
         self._skipped = torch.zeros((), device=device)
         self._row = torch.zeros((), device=device)
         self._longest_row = torch.zeros((), device=device)
+        self._bad_loss = torch.zeros((), device=device, dtype=torch.float64)
+        self._bad_step = torch.zeros((), device=device, dtype=torch.float64)
         # Of the whole epoch, in Python:
         self.total: dict[str, float] = {}
 
-    def add(self, out: Mapping, counts: Sequence[float], sizes: Mapping[str, float]) -> None:
-        """A micro-batch: the model's output, its share of the counts, and its `batch_sizes`."""
+    def add(self, out: Mapping, counts: Sequence[float], sizes: Mapping[str, float], number: int = 1) -> None:
+        """A micro-batch: the model's output, its share of the counts, its `batch_sizes` and number."""
         if self._sums is None:
             self.names, self.count_of = out["names"], out["count_of"]
             self._sums = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
         self._sums += out["sums"]
+        self._bad_loss = torch.where(torch.isfinite(out["loss"].detach()), self._bad_loss, float(number))
         for place, count in enumerate(counts):
             self._counts[place] += count
         for name, size in sizes.items():
             self._extra[name] += size
 
-    def add_step(self, norm: Tensor, bad: Tensor) -> None:
-        """An optimiser step: gradient norm, and whether it was skipped (1.0) or not (0.0)."""
+    def add_step(self, norm: Tensor, bad: Tensor, number: int = 1) -> None:
+        """An optimiser step: gradient norm, whether it was skipped (1.0) or not (0.0), its number (1, …)."""
         self._steps += 1
+        self._bad_step = torch.where(bad > 0, float(number), self._bad_step)
         self._norm += torch.nan_to_num(norm.detach(), nan=0.0, posinf=0.0, neginf=0.0)
         self._skipped += bad
         self._row = (self._row + bad) * bad
@@ -101,29 +107,70 @@ class LossMeter:
 
     @torch.no_grad()
     def read(self) -> dict[str, float]:
-        """Figures since the last `read`, summed over processes; they are added to the epoch's."""
+        """Figures since the last `read`, summed over processes; they are added to the epoch's.
+
+        `bad_loss` and `bad_step` are the numbers of the last micro-batch whose loss, and of the last step
+        whose gradient, was not finite on this process (0: none).
+        """
         assert self._sums is not None, "read before the first batch"
         mine = [*self._counts, *self._extra.values()]
         vector = torch.cat([self._sums, torch.tensor(mine, dtype=torch.float64, device=self.device)])
         if self.distributed:
             torch.distributed.all_reduce(vector)
-        local = torch.stack([self._norm, self._skipped, self._longest_row]).double()
+        local = [self._norm, self._skipped, self._longest_row, self._bad_loss, self._bad_step]
+        local = torch.stack([value.double() for value in local])
         values = torch.cat([vector, local]).tolist()
         keys = [f"sum.{name}" for name in self.names] + [f"count.{name}" for name in self.count_names]
-        keys += [*SIZES, "norm", "skipped", "longest_row"]
+        keys += [*SIZES, "norm", "skipped", *MAXIMA]
         result = dict(zip(keys, values, strict=True)) | {"steps": float(self._steps)}
         for key, value in result.items():
             self.total[key] = (
-                max(self.total.get(key, 0.0), value)
-                if key == "longest_row"
-                else self.total.get(key, 0.0) + value
+                max(self.total.get(key, 0.0), value) if key in MAXIMA else self.total.get(key, 0.0) + value
             )
         self._sums.zero_()
         self._norm.zero_()
         self._skipped.zero_()
+        self._bad_loss.zero_()
+        self._bad_step.zero_()
         self._counts = [0.0] * len(self.count_names)
         self._extra, self._steps = dict.fromkeys(SIZES, 0.0), 0
         return result
+
+    def state_dict(self) -> tuple[dict, Tensor]:
+        """What all processes have in common, and what this one has added up since the last `read`.
+
+        Returns:
+            names and totals; a float64 vector of the same length everywhere, on the CPU.
+        """
+        assert self._sums is not None, "saved before the first batch"
+        common = {"names": self.names, "count_of": self.count_of, "total": dict(self.total)}
+        mine = [*self._counts, *self._extra.values()]
+        rest = [self._norm, self._skipped, self._row, self._longest_row]
+        sums = [*self._sums.tolist(), *mine, self._steps, *(value.item() for value in rest)]
+        return common, torch.tensor(sums, dtype=torch.float64)
+
+    def load_state_dict(self, common: Mapping, vectors: Sequence[Tensor], rank: int) -> None:
+        """Go on from all processes' `state_dict`s; from another number of them the first takes all sums."""
+        self.names, self.count_of = list(common["names"]), list(common["count_of"])
+        self.total = dict(common["total"])
+        added = len(self.names) + len(self.count_names) + len(SIZES)
+        if len(vectors) == self._world():
+            vector = vectors[rank].tolist()
+        else:
+            share = torch.stack(list(vectors))[:, :added].sum(0) * (rank == 0)
+            vector = [*share.tolist(), *vectors[0][added:].tolist()]
+        sums, rest = vector[: len(self.names)], vector[len(self.names) :]
+        self._sums = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        self._counts, rest = rest[: len(self.count_names)], rest[len(self.count_names) :]
+        self._extra, rest = dict(zip(SIZES, rest, strict=False)), rest[len(SIZES) :]
+        self._steps = int(rest[0])
+        for scalar, value in zip(
+            (self._norm, self._skipped, self._row, self._longest_row), rest[1:], strict=True
+        ):
+            scalar.fill_(value)
+
+    def _world(self) -> int:
+        return torch.distributed.get_world_size() if self.distributed else 1
 
     def figures(self, values: Mapping[str, float]) -> dict[str, float]:
         """Loss and its parts (Σ sums / Σ counts), gradient norm, padding in percent."""

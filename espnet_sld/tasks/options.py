@@ -28,13 +28,25 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--speech_token_path", type=none_or_str, default=None, help="bpe.model of the units, or its directory"
     )
+    group.add_argument(
+        "--speech_bpe_dropout",
+        type=float,
+        default=0.0,
+        help="Probability that a merge of unit pieces is dropped, in training only; speech_token_type bpe",
+    )
+    group.add_argument(
+        "--speech_sampling_alpha",
+        type=none_or_float,
+        default=None,
+        help="Draw unit pieces with probabilities to this power, in training only; speech_token_type unigram",
+    )
     group.add_argument("--num_clusters", type=none_or_int, default=None, help="Number of k-means clusters K")
     group.add_argument("--text_token_type", default="bpe", help="bpe, unigram, char, word or hf")
     group.add_argument(
         "--text_token_path",
         type=none_or_str,
         default=None,
-        help="bpe.model, tokens.txt or Hugging Face tokenizer directory",
+        help="bpe.model, tokens.txt, or Hugging Face tokenizer: directory or name",
     )
     group.add_argument(
         "--max_positions", type=int, default=1024, help="Most tokens of a sequence; over-long speech is cut"

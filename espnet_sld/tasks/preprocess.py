@@ -65,17 +65,25 @@ class SequencePreprocessor:
             mask_token=args.mask_token,
         )
 
-    def __call__(self, utterance: str, sample: Mapping[str, str]) -> Sequence:
+    def __call__(
+        self, utterance: str, sample: Mapping[str, str], strength: float = 0.0, number: int = 0
+    ) -> Sequence:
         """Sequence of one utterance; `sample` maps "speech" to unit text and "text" to the transcript.
+
+        Args:
+            strength, number: draw the segmentation of the units (see `UnitPieceTokenizer.sample`); strength 0
+                takes the best one.
 
         Raises:
             InputError: names the utterance and what is wrong with it.
         """
         try:
-            ids = {
-                name: np.asarray(self.tokenizers[name].encode(value), dtype=np.int64)
-                for name, value in sample.items()
-            }
+            ids = {}
+            for name, value in sample.items():
+                tokenizer = self.tokenizers[name]
+                sampled = strength > 0 and name == "speech"
+                pieces = tokenizer.sample(value, strength, number) if sampled else tokenizer.encode(value)
+                ids[name] = np.asarray(pieces, dtype=np.int64)
             for name, values in ids.items():
                 if len(values) == 0:
                     raise InputError(f"no {name} token; drop the utterance or mend its {name}")

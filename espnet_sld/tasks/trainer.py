@@ -3,8 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import logging
-import time
 from collections.abc import Sequence
 
 import torch
@@ -14,22 +12,34 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
+from espnet2.utils.types import str2bool
 
-from espnet_sld.errors import InputError
 from espnet_sld.models.flops import FlopCounter
-from espnet_sld.progress import format_seconds
-from espnet_sld.tasks.meters import LossMeter, batch_sizes, format_figures, peak_flops
+from espnet_sld.tasks import random_state
+from espnet_sld.tasks.iterator import MicroBatch
+from espnet_sld.tasks.memory import out_of_memory, try_largest
+from espnet_sld.tasks.meters import NO_SIZE, LossMeter, batch_sizes
+from espnet_sld.tasks.midway import Figures, Midway, Resumed
+from espnet_sld.tasks.training_log import TrainingLog
 from espnet_sld.tasks.training_run import amp_dtype, run_epochs
 
-logger = logging.getLogger(__name__)
+# The batch options belong to an experiment once it has begun.
+REMEDY = (
+    "the last saved state is kept; go on with more processes, or with "
+    "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, or train with a lower --batch_bins in a new output_dir"
+)
 
 
 @dataclasses.dataclass
 class DecoderOnlyTrainerOptions(TrainerOptions):
-    """ESPnet's options and our two."""
+    """ESPnet's options and ours."""
 
+    batch_bins: int
     peak_flops: float | None
     max_skipped_steps: int
+    save_interval_steps: int
+    save_interval_minutes: float
+    try_largest_batch: bool
 
 
 def autocast(options: TrainerOptions) -> contextlib.AbstractContextManager:
@@ -49,7 +59,8 @@ class DecoderOnlyTrainer(Trainer):
 
     Gradients never leak from an unfinished step; logged losses are Σ sums / Σ counts over everything, on
     train and dev alike; statistics leave the device once per log interval; checkpoints are atomic with a
-    fallback; processes exchange gradients once per optimiser step; NaN steps are skipped and counted.
+    fallback, also in mid-epoch; processes exchange gradients once per optimiser step (`no_sync` before it);
+    NaN steps are skipped, counted and named.
     """
 
     @classmethod
@@ -66,7 +77,25 @@ class DecoderOnlyTrainer(Trainer):
             "--max_skipped_steps",
             type=int,
             default=20,
-            help="Stop after so many steps in a row with inf/NaN gradients",
+            help="Stop after so many steps in a row with inf/NaN loss or gradients; such steps are skipped",
+        )
+        group.add_argument(
+            "--save_interval_steps",
+            type=int,
+            default=0,
+            help="Save the state in mid-epoch after every so many optimiser steps; 0: by time alone",
+        )
+        group.add_argument(
+            "--save_interval_minutes",
+            type=float,
+            default=10.0,
+            help="Save the state in mid-epoch when the last save is so old; 0: at the end of epochs alone",
+        )
+        group.add_argument(
+            "--try_largest_batch",
+            type=str2bool,
+            default=True,
+            help="On a GPU, try whether the largest micro-batch fits before training",
         )
 
     @classmethod
@@ -99,6 +128,19 @@ class DecoderOnlyTrainer(Trainer):
         )
 
     @classmethod
+    def try_largest_batch(cls, model: torch.nn.Module, optimizer, factory, options) -> None:
+        """See whether the largest micro-batch fits, and leave no trace; InputError where it does not."""
+        device = next(model.parameters()).device
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        model.train()
+        try_largest(
+            lambda micro_batch: forward(model, micro_batch, device, options)["loss"],
+            factory,
+            optimizer,
+            parameters,
+        )
+
+    @classmethod
     def train_one_epoch(
         cls,
         model: torch.nn.Module,
@@ -110,43 +152,65 @@ class DecoderOnlyTrainer(Trainer):
         summary_writer,
         options: DecoderOnlyTrainerOptions,
         distributed_option: DistributedOption,
+        midway: Midway | None = None,
+        resumed: Resumed | None = None,
     ) -> bool:
-        """One epoch of whole optimiser steps; True if every step was skipped."""
+        """One epoch of whole optimiser steps, or the rest of one; True if every step was skipped.
+
+        Args:
+            midway: saves and stops between steps. resumed: where the epoch goes on.
+        """
         (optimizer,), (scheduler,) = optimizers, schedulers
-        inner, accum = unwrap(model), options.accum_grad
-        distributed = distributed_option.distributed
+        inner, accum = unwrap(model), iterator.per_step
+        distributed, rank = distributed_option.distributed, distributed_option.dist_rank or 0
         world = torch.distributed.get_world_size() if distributed else 1
         device = next(model.parameters()).device
-        log_interval = options.log_interval or max(len(iterator) // 20, 10)
-        log = _Log(options, reporter, summary_writer, len(iterator) // accum, world, device)
 
         model.train()
         optimizer.zero_grad(set_to_none=True)  # whatever an unfinished step left
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         meter = LossMeter(inner.criterion.count_names, inner.criterion.weights, device, distributed)
-        counter, logged = FlopCounter(inner.model), 0
-        for micro, (utterances, batch) in enumerate(iterator, 1):
+        counter = FlopCounter(inner.model)
+        place = {"steps": len(iterator) // accum, "per_step": accum, "rank": rank, "world": world}
+        log = TrainingLog(options, reporter, summary_writer, **place, device=device)
+        if resumed is not None:
+            meter.load_state_dict(resumed.common["meter"], resumed.vectors, rank)
+            log.load_state_dict(resumed.common["log"])
+            if resumed.random is not None:
+                random_state.restore(resumed.random)
+
+        def figures() -> Figures:
+            common, vector = meter.state_dict()
+            return Figures({"meter": common, "log": log.state_dict()}, vector)
+
+        def step(micro: int, utterances: list[str], batch: dict) -> None:
             last = micro % accum == 0
             counts = [count / (world * accum) for count in batch["step_counts"].tolist()]
-            sizes = batch_sizes(batch, counter)
+            sizes = batch_sizes(batch, counter) if utterances else NO_SIZE
+            log.saw(micro, utterances)
             wait = contextlib.nullcontext() if last or not distributed else model.no_sync()
             with wait:
-                with autocast(options):
-                    out = model(**_to_device(batch, device), utt_id=utterances)
-                    loss = out["loss"] / accum
+                out = forward(model, (utterances, batch), device, options)
+                loss = out["loss"] / accum
                 (loss if scaler is None else scaler.scale(loss)).backward()
-            meter.add(out, counts, sizes)
-            del out, loss
+            meter.add(out, counts, sizes, micro)
             if not last:
-                continue
+                return
             rate = optimizer.param_groups[0]["lr"]
-            meter.add_step(*_optimiser_step(optimizer, scaler, parameters, options))
+            meter.add_step(*_optimiser_step(optimizer, scaler, parameters, options), micro // accum)
             if isinstance(scheduler, AbsBatchStepScheduler):
                 scheduler.step()
-            if micro - logged >= log_interval or micro == len(iterator):
-                logged = micro
-                log.interval(meter, micro // accum, rate)
-        return log.epoch(meter, len(iterator))
+            log.step_done(meter, micro, rate)
+
+        for micro, (utterances, batch) in enumerate(iterator, iterator.done * accum + 1):
+            try:
+                step(micro, utterances, batch)
+            except torch.OutOfMemoryError as error:
+                when = f"in step {(micro - 1) // accum + 1} of epoch {reporter.get_epoch()}"
+                raise out_of_memory(error, (utterances, batch), options.batch_bins, when, REMEDY) from None
+            if midway is not None and micro % accum == 0:
+                midway.step_done(micro // accum, figures)
+        return log.epoch(meter)
 
     @classmethod
     @torch.no_grad()
@@ -157,6 +221,7 @@ class DecoderOnlyTrainer(Trainer):
         reporter: SubReporter,
         options: DecoderOnlyTrainerOptions,
         distributed_option: DistributedOption,
+        midway: Midway | None = None,
     ) -> None:
         """Dev loss and parts over the whole set, not a mean of batches' means."""
         inner = unwrap(model)  # no collective in the forward: processes may have different numbers of batches
@@ -166,21 +231,32 @@ class DecoderOnlyTrainer(Trainer):
             inner.criterion.count_names, inner.criterion.weights, device, distributed_option.distributed
         )
         for utterances, batch in iterator:
-            with autocast(options):
-                out = inner(**_to_device(batch, device), utt_id=utterances)
+            out = forward(inner, (utterances, batch), device, options)
             meter.add(out, batch["step_counts"].tolist(), batch_sizes(batch))
+            if midway is not None:
+                midway.validating()
+        if midway is not None:
+            for _ in range(len(iterator), iterator.rounds):  # others have a batch more
+                midway.validating()
         reporter.register(meter.figures(meter.read()))
         reporter.next()
 
 
+def forward(model: torch.nn.Module, micro_batch: MicroBatch, device: torch.device, options) -> dict:
+    """The model's output for a micro-batch that is still on the CPU."""
+    utterances, batch = micro_batch
+    with autocast(options):
+        return model(**_to_device(batch, device), utt_id=utterances)
+
+
+# What Python or the CPU reads stays there, so that no kernel has to be waited for.
+ON_CPU = ("step", "micro", "draws")
+
+
 def _to_device(batch: dict, device: torch.device) -> dict:
-    """Tensors to the device; `step` and `micro` stay integers, so that no kernel has to be waited for."""
-    moved = {
-        name: value.to(device, non_blocking=True)
-        for name, value in batch.items()
-        if name not in ("step", "micro")
-    }
-    return moved | {"step": batch["step"].tolist(), "micro": batch["micro"].tolist()}
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_CPU}
+    here = {name: batch[name] for name in ON_CPU if name in batch}
+    return moved | here | {"step": batch["step"].tolist(), "micro": batch["micro"].tolist()}
 
 
 def _optimiser_step(optimizer, scaler, parameters, options) -> tuple[torch.Tensor, torch.Tensor]:
@@ -200,49 +276,3 @@ def _optimiser_step(optimizer, scaler, parameters, options) -> tuple[torch.Tenso
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm, bad
-
-
-class _Log:
-    """Progress lines, tensorboard and the reporter's entry of one epoch."""
-
-    def __init__(self, options, reporter, writer, steps, world, device):
-        self.options, self.reporter, self.writer, self.steps = options, reporter, writer, steps
-        self.world, self.rate = world, 0.0
-        self.peak = options.peak_flops or peak_flops(device, options.use_amp)  # before the clock starts
-        self.started = self.shown = time.perf_counter()
-
-    def _speed(self, values: dict[str, float], seconds: float) -> dict[str, float]:
-        seconds = max(seconds, 1e-9)
-        return {
-            "tokens_per_second": values["tokens"] / seconds,
-            "mfu": 100.0 * values["flops"] / seconds / (self.peak * self.world),
-        }
-
-    def interval(self, meter: LossMeter, done: int, rate: float) -> None:
-        """A line and tensorboard scalars; stops training after too many bad steps in a row."""
-        values, now, self.rate = meter.read(), time.perf_counter(), rate
-        figures = meter.figures(values) | self._speed(values, now - self.shown) | {"lr": rate}
-        self.shown = now
-        epoch, last = self.reporter.get_epoch(), self.options.max_epoch
-        step, total = (epoch - 1) * self.steps + done, last * self.steps
-        left = format_seconds((now - self.started) / done * (total - step))
-        logger.info(
-            "epoch %d/%d, step %d/%d: %s, %s left", epoch, last, step, total, format_figures(figures), left
-        )
-        if self.writer is not None:
-            for name, value in figures.items():
-                self.writer.add_scalar(name, value, step)
-        if values["longest_row"] >= self.options.max_skipped_steps:
-            raise InputError(
-                f"{self.options.output_dir}: gradients were inf or NaN in {values['longest_row']:.0f} steps "
-                f"in a row before step {step}; lower the learning rate or grad_clip, or train without use_amp"
-            )
-
-    def epoch(self, meter: LossMeter, iterations: int) -> bool:
-        """Register the epoch's exact figures; True if every step was skipped."""
-        values = meter.total
-        figures = meter.figures(values) | self._speed(values, time.perf_counter() - self.started)
-        self.reporter.register(figures | {"lr": self.rate})
-        self.reporter.total_count += iterations - 1
-        self.reporter.next()
-        return values["skipped"] >= values["steps"]

@@ -3,6 +3,7 @@
 ESPnet's `Trainer.run` in shorter words, because saving is in the middle of it: here every file appears
 whole, and the order of the files makes a kill between any two of them harmless (the epoch's model, then
 the checkpoint, then links and removals, which are made anew from the checkpoint when training resumes).
+What is saved within an epoch, and how it goes on from there, is in `midway`.
 """
 
 import logging
@@ -18,41 +19,25 @@ from espnet2.train.reporter import Reporter
 from espnet_sld.errors import InputError
 from espnet_sld.progress import format_seconds
 from espnet_sld.tasks import checkpoints
+from espnet_sld.tasks.agreement import Agreement
 from espnet_sld.tasks.meters import format_figures
+from espnet_sld.tasks.midway import Midway, Resumed, load_agreed, resume
+from espnet_sld.tasks.saving import Saver, TrainingState
 
 logger = logging.getLogger(__name__)
 
 # Apart by more than any number of epochs, so that processes never share a stream of random numbers.
 RANK_STRIDE = 1_000_003
+STEP_STRIDE = 2_654_435_761
 
 
-def seed_epoch(seed: int, epoch: int, rank: int) -> None:
-    """Random state of an epoch, from (seed, epoch, rank) alone; rank 0 is seeded as ESPnet does."""
-    set_all_random_seed(seed + epoch + RANK_STRIDE * rank)
+def seed_epoch(seed: int, epoch: int, rank: int, step: int = 0) -> None:
+    """Random state of an epoch, from (seed, epoch, rank) alone; rank 0 is seeded as ESPnet does.
 
-
-def restore(state: dict[str, Any], model, optimizers, schedulers, scaler, reporter: Reporter) -> None:
-    """Put a checkpoint's content in place.
-
-    Raises:
-        InputError: it belongs to another model or optimiser.
+    Args:
+        step: not 0 where the epoch goes on after so many steps on another number of processes.
     """
-    try:
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-    except (RuntimeError, ValueError) as error:
-        lines = [line.strip() for line in str(error).splitlines()][:3]
-        raise InputError(
-            f"the checkpoint in the output directory is of another model ({' '.join(lines)[:300]}); "
-            "choose another output_dir, or delete its checkpoints"
-        ) from None
-    for scheduler, saved in zip(schedulers, state["schedulers"], strict=True):
-        if scheduler is not None and saved is not None:
-            scheduler.load_state_dict(saved)
-    if scaler is not None and state.get("scaler") is not None:
-        scaler.load_state_dict(state["scaler"])
-    reporter.load_state_dict(state["reporter"])
+    set_all_random_seed((seed + epoch + RANK_STRIDE * rank + STEP_STRIDE * step) % 2**32)
 
 
 def amp_dtype() -> torch.dtype:
@@ -79,55 +64,15 @@ def data_parallel(model, options) -> torch.nn.Module:
     )
 
 
-class Saver:
-    """Writes what an epoch leaves behind (on the first process only).
-
-    Args:
-        directory: the experiment's.
-        reporter: its statistics decide which models stay.
-        criteria: (phase, name, mode) triples of `best_model_criterion`.
-        nbests: `keep_nbest_models`.
-    """
-
-    def __init__(self, directory: Path, reporter: Reporter, criteria, nbests: list[int]):
-        self.directory, self.reporter = directory, reporter
-        self.criteria, self.nbests = criteria, nbests
-
-    def save(self, model, optimizers, schedulers, scaler) -> None:
-        """The epoch's model, the checkpoint, links, removal of what is no longer among the best."""
-        state = model.state_dict()
-        checkpoints.save(state, self.directory / f"{self.reporter.get_epoch()}epoch.pth")
-        checkpoints.save_checkpoint(
-            {
-                "model": state,
-                "reporter": checkpoints.plain(self.reporter.state_dict()),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "schedulers": [scheduler and scheduler.state_dict() for scheduler in schedulers],
-                "scaler": scaler and scaler.state_dict(),
-            },
-            self.directory,
-        )
-        self.tidy()
-
-    def tidy(self) -> None:
-        """Links and removals, from the reporter; harmless to repeat."""
-        improved = checkpoints.update_links(self.directory, self.reporter, self.criteria)
-        if improved:
-            logger.info("best so far by %s", ", ".join(improved))
-        checkpoints.remove_models(self.directory, self.reporter, self.criteria, max(self.nbests))
-
-    def average(self, suffix: str | None = None) -> None:
-        """Averages of the n best models."""
-        checkpoints.average_nbest(self.directory, self.reporter, self.criteria, self.nbests, suffix)
-
-
-def _writers(options, main: bool) -> tuple[Any, Any]:
+def _writers(options, main: bool, step: int) -> tuple[Any, Any]:
+    """Tensorboard's; what a killed training wrote after `step`, from which this one goes on, is hidden."""
     if not (options.use_tensorboard and main):
         return None, None
     from torch.utils.tensorboard import SummaryWriter
 
     root = Path(options.output_dir) / "tensorboard"
-    return SummaryWriter(str(root / "train")), SummaryWriter(str(root / "valid"))
+    purge = step + 1 if step else None
+    return tuple(SummaryWriter(str(root / name), purge_step=purge) for name in ("train", "valid"))
 
 
 def _stop_early(reporter: Reporter, options) -> bool:
@@ -151,96 +96,150 @@ def run_epochs(
     Args:
         trainer: class with `train_one_epoch` and `validate_one_epoch`.
         model: an ESPnet model; the other arguments are ESPnet's.
+
+    Raises:
+        StopTraining: a signal asked for it; the state is saved.
+        InputError: what went wrong and what to do; the last saved state is kept.
     """
-    distributed, rank = distributed_option.distributed, distributed_option.dist_rank or 0
-    main, directory, reporter = rank == 0, Path(options.output_dir), Reporter()
-    scaler = make_scaler(options)
+    agreement = Agreement(distributed_option.distributed)
+    directory, reporter, steps = Path(options.output_dir), Reporter(), train_iter_factory.steps_per_epoch
+    for scheduler in schedulers:
+        if hasattr(scheduler, "set_total_steps"):
+            scheduler.set_total_steps(options.max_epoch * steps)
+    state = TrainingState(model, optimizers, schedulers, make_scaler(options), reporter)
     keep = options.keep_nbest_models
     nbests = [keep] if isinstance(keep, int) else list(keep) or [1]
-    saver = Saver(directory, reporter, options.best_model_criterion, nbests)
+    saver = Saver(directory, state, options.best_model_criterion, nbests)
+    resumed = _resume(saver, train_iter_factory, agreement, options)
+    parallel = data_parallel(model, options) if distributed_option.distributed else model
+    if options.try_largest_batch and next(model.parameters()).device.type == "cuda":
+        trainer.try_largest_batch(model, optimizers[0], train_iter_factory, options)
+    midway = Midway(
+        saver,
+        agreement,
+        train_iter_factory,
+        save_steps=options.save_interval_steps,
+        save_minutes=options.save_interval_minutes,
+    )
+    done = reporter.get_epoch() * steps + (resumed.step if resumed else 0)
+    writers = _writers(options, agreement.rank == 0, done)
+    start = time.perf_counter()
+    try:
+        _epochs(
+            trainer,
+            parallel,
+            state,
+            (train_iter_factory, valid_iter_factory),
+            options,
+            distributed_option,
+            saver=saver,
+            midway=midway,
+            resumed=resumed,
+            writers=writers,
+        )
+        if agreement.rank == 0:
+            if reporter.get_epoch() > 0:
+                saver.average()
+            spent = format_seconds(time.perf_counter() - start)
+            logger.info("training finished after %d epochs, %s", reporter.get_epoch(), spent)
+    finally:
+        saver.close()
+        for writer in writers:
+            if writer is not None:
+                writer.close()
+
+
+def _resume(saver: Saver, factory, agreement: Agreement, options) -> Resumed | None:
+    """Take up the output directory's state; the place in an epoch if it is in the middle of one."""
+    if agreement.rank == 0:
+        checkpoints.remove_unfinished(saver.directory)
+    if not options.resume:
+        return None
+    device = f"cuda:{torch.cuda.current_device()}" if options.ngpu > 0 else "cpu"
+    saved = load_agreed(saver.directory, device, agreement)
+    if saved is None:
+        return None
+    saver.state.load(saved)
+    resumed = resume(saved["position"], factory, agreement) if saved.get("position") else None
+    place = (
+        f"step {resumed.step} of epoch {resumed.epoch}" if resumed else f"epoch {saver.reporter.get_epoch()}"
+    )
+    logger.info("resumed after %s of %s", place, saver.directory)
+    if agreement.rank == 0:
+        saver.tidy()
+    return resumed
+
+
+def _epochs(
+    trainer,
+    parallel: torch.nn.Module,
+    state: TrainingState,
+    factories: tuple,
+    options,
+    distributed_option,
+    *,
+    saver: Saver,
+    midway: Midway,
+    resumed: Resumed | None,
+    writers: tuple,
+) -> None:
+    """The epochs that are left; `resumed` is in the first of them."""
+    rank, reporter = distributed_option.dist_rank or 0, state.reporter
+    common = {"options": options, "distributed_option": distributed_option, "midway": midway}
     selections = list(options.best_model_criterion)
     if options.patience is not None:
         selections.append(options.early_stopping_criterion)
-    if main:
-        checkpoints.remove_unfinished(directory)
-    steps = getattr(train_iter_factory, "steps_per_epoch", None)
-    for scheduler in schedulers:
-        if hasattr(scheduler, "set_total_steps") and steps is not None:
-            scheduler.set_total_steps(options.max_epoch * steps)
-    if options.resume:
-        device = f"cuda:{torch.cuda.current_device()}" if options.ngpu > 0 else "cpu"
-        state = checkpoints.load_checkpoint(directory, device)
-        if state is not None:
-            restore(state, model, optimizers, schedulers, scaler, reporter)
-            del state
-            logger.info("resumed after epoch %d of %s", reporter.get_epoch(), directory)
-            if main:
-                saver.tidy()
-    parallel = data_parallel(model, options) if distributed else model
-    train_writer, valid_writer = _writers(options, main)
-
-    first, start = reporter.get_epoch() + 1, time.perf_counter()
+    first = reporter.get_epoch() + 1
     stopped = first > 1 and _stop_early(reporter, options)
     for epoch in range(first, options.max_epoch + 1):
         if stopped:
             break
-        seed_epoch(options.seed, epoch, rank)
+        midway.begin(epoch)
+        here = resumed if resumed is not None and resumed.epoch == epoch else None
+        seed_epoch(options.seed, epoch, rank, here.step if here is not None and here.random is None else 0)
         reporter.set_epoch(epoch)
         with reporter.observe("train") as observed:
             useless = trainer.train_one_epoch(
                 model=parallel,
-                optimizers=optimizers,
-                schedulers=schedulers,
-                iterator=train_iter_factory.build_iter(epoch),
+                optimizers=state.optimizers,
+                schedulers=state.schedulers,
+                iterator=factories[0].build_iter(epoch, done=here.step if here else 0),
                 reporter=observed,
-                scaler=scaler,
-                summary_writer=train_writer,
-                options=options,
-                distributed_option=distributed_option,
+                scaler=state.scaler,
+                summary_writer=writers[0],
+                resumed=here,
+                **common,
             )
         if useless:
             raise InputError(
-                f"{directory}: every step of epoch {epoch} had inf or NaN gradients; lower the "
+                f"{options.output_dir}: every step of epoch {epoch} had inf or NaN gradients; lower the "
                 "learning rate, or train without use_amp, and start again in a new output_dir"
             )
+        saver.writer.join()  # data loaders fork, and should not fork a half-done write
         with reporter.observe("valid") as observed:
             trainer.validate_one_epoch(
-                model=parallel,
-                iterator=valid_iter_factory.build_iter(epoch),
-                reporter=observed,
-                options=options,
-                distributed_option=distributed_option,
+                model=parallel, iterator=factories[1].build_iter(epoch), reporter=observed, **common
             )
         checkpoints.check_criteria(reporter, selections)
-        for scheduler in schedulers:
+        for scheduler in state.schedulers:
             if isinstance(scheduler, AbsValEpochStepScheduler):
                 scheduler.step(reporter.get_value(*options.val_scheduler_criterion))
             elif isinstance(scheduler, AbsEpochStepScheduler):
                 scheduler.step()
-        if main:
-            _report(reporter, valid_writer, epoch, options.max_epoch, steps)
-            saver.save(model, optimizers, schedulers, scaler)
+        if rank == 0:
+            _report(reporter, writers[1], epoch, options.max_epoch, factories[0].steps_per_epoch)
+            saver.save_epoch()
             if options.nbest_averaging_interval > 0 and epoch % options.nbest_averaging_interval == 0:
                 saver.average(f"till{epoch}epoch")
+        midway.epoch_saved()
         stopped = _stop_early(reporter, options)
-    if main:
-        if reporter.get_epoch() > 0:
-            saver.average()
-        logger.info(
-            "training finished after %d epochs, %s",
-            reporter.get_epoch(),
-            format_seconds(time.perf_counter() - start),
-        )
-    for writer in (train_writer, valid_writer):
-        if writer is not None:
-            writer.close()
 
 
-def _report(reporter: Reporter, writer, epoch: int, epochs: int, steps: int | None) -> None:
+def _report(reporter: Reporter, writer, epoch: int, epochs: int, steps: int) -> None:
     """A line for the epoch's dev figures, and tensorboard."""
     stats = reporter.stats[epoch]["valid"]
     figures = {name: value for name, value in stats.items() if isinstance(value, float) and name != "padding"}
     logger.info("epoch %d/%d, dev: %s", epoch, epochs, format_figures(figures))
     if writer is not None:
         for name, value in figures.items():
-            writer.add_scalar(name, value, epoch * (steps or 1))
+            writer.add_scalar(name, value, epoch * steps)

@@ -1,6 +1,8 @@
-"""Tokenizers with one small interface: SentencePiece, token lists, Hugging Face directories, plain units."""
+"""Tokenizers with one small interface: SentencePiece, token lists, plain units; Hugging Face's next door."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +11,7 @@ from espnet_sld.stamps import file_digest
 from espnet_sld.units.unit_text import check_num_clusters, ids_to_text, text_to_ids
 
 BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
+_SAMPLING = threading.Lock()  # SentencePiece's seed is one for the whole process
 
 
 class Tokenizer(Protocol):
@@ -100,6 +103,23 @@ class UnitPieceTokenizer(SentencePieceTokenizer):
         text_to_ids(text, self.num_clusters)  # refuses what is no unit
         return super().encode(text)
 
+    def sample(self, text: str, strength: float, seed: int) -> list[int]:
+        """A random segmentation of `text`; `seed` (0 … 2³²−2) alone decides, not what was drawn before.
+
+        Args:
+            strength: for a bpe model the probability that a merge is dropped (BPE-dropout, arXiv 1910.13267);
+                for a unigram model α, the power of the segmentations' probabilities, over all of them
+                (subword regularisation, arXiv 1804.10959): small is flat, large is the best one alone.
+        """
+        import sentencepiece
+
+        text_to_ids(text, self.num_clusters)
+        # A thread's generator takes the seed when it is first used and never again: each draw has its own.
+        with _SAMPLING, ThreadPoolExecutor(1) as thread:
+            sentencepiece.set_random_generator_seed(seed)
+            options = {"enable_sampling": True, "alpha": strength, "nbest_size": -1}
+            return thread.submit(self.model.encode, text, **options).result()
+
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "type": "unit_sentencepiece", "num_clusters": self.num_clusters}
 
@@ -187,48 +207,6 @@ class TokenListTokenizer:
         }
 
 
-class HuggingFaceTokenizer:
-    """A Hugging Face tokenizer directory (or name), without the special tokens it would add by itself."""
-
-    def __init__(self, directory: str | Path):
-        from transformers import AutoTokenizer
-
-        self.path = str(directory)
-        try:
-            self.model = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            first = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{self.path}: no Hugging Face tokenizer there ({first})") from None
-        self.size = len(self.model)
-        self.spare_id = self.model.eos_token_id
-        unknown = self.model.unk_token_id
-        self.unknown_id = None if unknown == self.spare_id else unknown  # byte-level: everything is known
-        if self.spare_id is None:
-            raise InputError(f"{self.path}: the tokenizer has no end-of-text token; name one with mask_token")
-
-    def encode(self, text: str) -> list[int]:
-        # Literal "<|endoftext|>" in a transcript must not become the token.
-        return self.model.encode(text, add_special_tokens=False, split_special_tokens=True)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.model.decode(
-            [int(index) for index in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-
-    def count_unknown(self, text: str) -> int:
-        return 0 if self.unknown_id is None else self.encode(text).count(self.unknown_id)
-
-    def token_id(self, name: str) -> int:
-        vocabulary = self.model.get_vocab()
-        if name not in vocabulary:
-            raise InputError(f"{self.path}: no token '{name}'")
-        return vocabulary[name]
-
-    def describe(self) -> dict[str, Any]:
-        digest = file_digest(Path(self.path) / "tokenizer.json")
-        return {"type": "hf", "path": self.path, "size": self.size, "digest": digest}
-
-
 def _file(path: str | Path, name: str) -> Path:
     """`path` itself, or the file of that name in it if it is a directory."""
     path = Path(path)
@@ -239,14 +217,16 @@ def build_text_tokenizer(token_type: str, path: str | Path) -> Tokenizer:
     """Tokenizer for transcripts.
 
     Args:
-        token_type: bpe | unigram (a bpe.model), char | word (a tokens.txt), hf (a tokenizer directory).
-        path: the file, or the directory that has it.
+        token_type: bpe | unigram (a bpe.model), char | word (a tokens.txt), hf (a Hugging Face tokenizer).
+        path: the file, or the directory that has it; for hf the directory, or a name on the hub.
     """
     if token_type in ("bpe", "unigram"):
         return SentencePieceTokenizer(_file(path, "bpe.model"))
     if token_type in ("char", "word"):
         return TokenListTokenizer(_file(path, "tokens.txt"), token_type)
     if token_type == "hf":
+        from espnet_sld.tokens.hugging_face import HuggingFaceTokenizer
+
         return HuggingFaceTokenizer(path)
     raise InputError(f"text token type '{token_type}': must be bpe, unigram, char, word or hf")
 

@@ -1,8 +1,16 @@
 """Small synthetic token files, and the shortest command line that trains on them."""
 
+import importlib.util
+import json
+import os
 import random
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -24,6 +32,70 @@ def write_set(directory: Path, name: str, count: int, seed: int) -> None:
         text.append(f"{name}{number:04d} {' '.join(words)}\n")
     (directory / f"{name}.speech").write_text("".join(speech), encoding="utf-8")
     (directory / f"{name}.text").write_text("".join(text), encoding="utf-8")
+
+
+def load_beside(name: str) -> ModuleType:
+    """A module of this directory."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def runs() -> ModuleType:
+    """`runs.py`: comparing finished trainings, disturbing running ones."""
+    return load_beside("runs")
+
+
+class TrainingServer:
+    """Client of `training_server.py`."""
+
+    def __init__(self, logs: Path):
+        script, self.logs, self.started = Path(__file__).with_name("training_server.py"), logs, 0
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        self.process = subprocess.Popen([sys.executable, str(script)], env=environment, **pipes)
+        self.files: dict[int, Path] = {}
+
+    def _ask(self, **job) -> int:
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def start(self, argv: list[str], **environment: str) -> int:
+        """Start a training; its pid."""
+        log = self.logs / f"{self.started}.log"
+        self.started += 1
+        pid = self._ask(argv=argv, env=environment, log=str(log))
+        self.files[pid] = log
+        return pid
+
+    def wait(self, *pids: int, seconds: float = 300.0) -> list[int]:
+        """Exit codes; a training that is still there after `seconds` is killed."""
+        timer = threading.Timer(seconds, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+        timer.start()
+        try:
+            return [self._ask(wait=pid) for pid in pids]
+        finally:
+            timer.cancel()
+
+    def log(self, pid: int) -> str:
+        """What a training printed."""
+        return self.files[pid].read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        """End the server."""
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[TrainingServer]:
+    """Trainings in processes of their own."""
+    server = TrainingServer(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

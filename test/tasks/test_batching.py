@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from espnet_sld.errors import InputError
-from espnet_sld.tasks.batching import TokenBatchSampler, fixed_batches, padding_share
+from espnet_sld.tasks.batching import TokenBatchSampler, fixed_batches, largest_batch, padding_share
 
 
 def realistic_lengths(count: int, mean: float = 60.0) -> np.ndarray:
@@ -51,6 +51,20 @@ def test_steps_run_over_the_end_of_a_pass_without_dropping_anything(group: int) 
     assert sorted(np.concatenate(flat[:size])) == list(range(50))
     following = len(TokenBatchSampler(realistic_lengths(50), 500).pass_batches(1, 1))
     assert sorted(np.concatenate(flat[size : size + following])) == list(range(50))
+
+
+@pytest.mark.parametrize("bins", [5, 200, 900, 10**6])
+def test_no_pass_has_a_larger_batch_than_the_largest(bins: int) -> None:
+    lengths = realistic_lengths(60)
+
+    def size(batch) -> int:
+        return int(lengths[batch].max()) * len(batch)
+
+    largest = largest_batch(lengths, bins)
+    assert size(largest) <= max(bins, lengths.max()) and len(set(largest.tolist())) == len(largest)
+    sampler = TokenBatchSampler(lengths, bins, length_noise=0.5)
+    seen = [size(batch) for number in range(30) for batch in sampler.pass_batches(1, number)]
+    assert max(seen) <= size(largest)
 
 
 def test_curriculum_uses_the_shortest_share_then_starts_a_pass_over_everything() -> None:

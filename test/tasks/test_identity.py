@@ -44,6 +44,8 @@ def test_a_training_never_goes_on_from_other_options_or_data_in_silence(tmp_path
     with pytest.raises(InputError, match=r"without seed=1; with seed=2.*--asr_tag"):
         TrainingRecord(command(tmp_path, "--seed", "2")).begin()
     TrainingRecord(command(tmp_path, "--seed", "1", "--max_epoch", "9")).begin()
+    another_machine = ["--num_nodes", "2", "--nproc_per_node", "1", "--dist_init_method", "file:///x"]
+    TrainingRecord(command(tmp_path, "--seed", "1", *another_machine, "--save_interval_steps", "9")).begin()
     (tmp_path / "text").write_text("a 丁\n")
     with pytest.raises(InputError, match=r"text changed"):
         TrainingRecord(command(tmp_path, "--seed", "1")).begin()
