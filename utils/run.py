@@ -11,8 +11,11 @@ options (also --name=value):
   --max-jobs-run N    tasks at once; default: cores / num-threads
   --num-threads N     threads of a task (OMP_NUM_THREADS and the like); default 1
   --gpu N             GPUs of a task; they are handed out through CUDA_VISIBLE_DEVICES; default 0
-  --mem M --time T    for cluster back-ends (also --partition, --account, --qos, --constraint,
-                      --num-nodes, --config, --retries); no effect here
+  --retries N         run a task again so often when it ended with code 85 (saved, run me again); default 3,
+                      runs of a minute or longer do not count
+  --grace N           seconds that tasks get to end after a signal, before SIGKILL; default 5
+  --mem M --time T    for utils/slurm.py (also --partition, --account, --qos, --constraint, --name, --signal,
+                      --config, --poll-seconds); no effect here
 
 exit code: 0 all tasks succeeded, 1 some failed (the end of the first failing log is shown),
 128 + n after signal n

@@ -11,15 +11,23 @@ from espnet_sld.errors import InputError
 # Options of every back-end: name → kind of value. A back-end ignores what it has no use for.
 OPTIONS = {
     "max_jobs_run": "count",
-    "gpu": "number",
+    "gpu": "gpus",
     "num_threads": "count",
+    "num_nodes": "count",
     "mem": "text",
     "time": "text",
     "config": "text",
     "retries": "number",
+    "grace": "number",
+    "poll_seconds": "count",
 }
 # What clusters add; free text, so that one cmd.sh line serves every back-end.
-CLUSTER_OPTIONS = ("account", "constraint", "num_nodes", "partition", "qos")
+CLUSTER_OPTIONS = ("account", "constraint", "name", "partition", "qos", "signal")
+KINDS = {  # kind of value → what it must look like, and in words
+    "number": (re.compile(r"\d+"), "a whole number"),
+    "count": (re.compile(r"0*[1-9]\d*"), "a whole number from 1"),
+    "gpus": (re.compile(r"([\w.-]+:)?\d+"), "a whole number, or TYPE:NUMBER such as a100:4"),
+}
 ARRAY = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?")
 
 
@@ -53,8 +61,8 @@ class Request:
     command: list[str] = field(default_factory=list)
 
     def number(self, name: str, default: int) -> int:
-        """A numeric option."""
-        return int(self.options.get(name, default))
+        """A numeric option; of `--gpu a100:4` the 4."""
+        return int(str(self.options.get(name, default)).rpartition(":")[2])
 
     def tasks(self) -> list[Task]:
         """Every task; the placeholder is replaced in the log's name and in each argument, as run.pl does."""
@@ -76,13 +84,13 @@ class Request:
         return re.sub(r"[._-]{2,}", ".", name).strip("._-") or "tasks"
 
 
-def parse(argv: list[str], *, extra_options: tuple[str, ...] = CLUSTER_OPTIONS) -> Request:
+def parse(argv: list[str], *, extra_options: tuple[str, ...] | None = CLUSTER_OPTIONS) -> Request:
     """Read a submitter's arguments.
 
     Args:
         argv: `[--option value]… [JOB=1:32] log command…`; options may also follow JOB=…,
-            and `--name=value` is read too.
-        extra_options: names accepted beside `OPTIONS`, e.g. those of a site's configuration file.
+            and `--name=value` is read too. `-p value` is kept as it is (`options["-p"]`): sbatch's own.
+        extra_options: names accepted beside `OPTIONS`; None: any, since a site's file may define more.
 
     Raises:
         InputError: an unknown option, a bad number or range, no command, or an array without its
@@ -118,13 +126,14 @@ def parse(argv: list[str], *, extra_options: tuple[str, ...] = CLUSTER_OPTIONS) 
     return Request(options, variable, first, last, rest[0], rest[1:])
 
 
-def _option(word: str, name: str, value: str, extra: tuple[str, ...]) -> tuple[str, str]:
+def _option(word: str, name: str, value: str, extra: tuple[str, ...] | None) -> tuple[str, str]:
+    if re.fullmatch(r"-[A-Za-z]", word):
+        return word, value
     key = name.replace("-", "_")
-    if key not in OPTIONS and key not in extra:
-        known = " ".join("--" + option.replace("_", "-") for option in OPTIONS)
+    if key not in OPTIONS and extra is not None and key not in extra:
+        known = " ".join("--" + option.replace("_", "-") for option in (*OPTIONS, *sorted(extra)))
         raise InputError(f"unknown option {word.partition('=')[0]}; known: {known}")
-    kind = OPTIONS.get(key, "text")
-    if kind != "text" and not (value.isdigit() and int(value) >= (kind == "count")):
-        least = " from 1" if kind == "count" else ""
-        raise InputError(f"--{name} takes a whole number{least}, not '{value}'")
+    pattern, words = KINDS.get(OPTIONS.get(key, "text"), (None, ""))
+    if pattern and not pattern.fullmatch(value):
+        raise InputError(f"--{name} takes {words}, not '{value}'")
     return key, value

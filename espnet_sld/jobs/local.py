@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_sld.errors import InputError
+from espnet_sld.errors import REQUEUE, InputError
 from espnet_sld.jobs import report
 from espnet_sld.jobs import task as task_runner
 from espnet_sld.jobs.arguments import Request, Task
@@ -23,6 +23,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 POLL_SECONDS = 0.05
 # So many failures and no success: the cause is common to all, the rest need not be tried.
 HOPELESS = 3
+RETRIES = 3
+PROGRESS_SECONDS = 60.0
 
 
 def count_cores() -> int:
@@ -64,6 +66,11 @@ class LocalArray:
     """Runs a request's tasks, at most so many at once; owns their processes and GPUs."""
 
     def __init__(self, request: Request):
+        if request.number("num_nodes", 1) > 1:
+            raise InputError(
+                f"{request.name}: --num-nodes {request.options['num_nodes']} needs a cluster:"
+                " cmd_backend=slurm; one machine runs several processes with --gpu"
+            )
         self.request = request
         self.threads = request.number("num_threads", 1)
         self.gpus_per_task = request.number("gpu", 0)
@@ -81,6 +88,7 @@ class LocalArray:
         self.running: list[_Running] = []
         self.done = 0
         self.failed: dict[int, int] = {}
+        self.restarts: dict[int, int] = {}
         self.signal = 0
 
     def run(self) -> int:
@@ -140,7 +148,9 @@ class LocalArray:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         # -S -E: the runner needs no packages and starts faster without looking for them.
         runner = [sys.executable, "-S", "-E", task_runner.__file__, "--log", str(task.log)]
-        runner += ["--result", str(task.result), "--parent", str(os.getpid()), "--", *task.command]
+        runner += ["--result", str(task.result), "--parent", str(os.getpid())]
+        runner += ["--grace", self.request.options.get("grace", str(task_runner.GRACE))]
+        runner += [*(["--append"] if task.index in self.restarts else []), "--", *task.command]
         process = subprocess.Popen(runner, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         self.running.append(_Running(task, process, gpus))
 
@@ -152,10 +162,24 @@ class LocalArray:
             self.running.remove(running)
             self.free_gpus += running.gpus
             result = read_result(running.task.result) or self._result_of_dead_runner(running)
+            if result.exit_code == REQUEUE and self._run_again(running.task, result):
+                continue
             if result.exit_code:
                 self.failed[running.task.index] = result.exit_code
             else:
                 self.done += 1
+
+    def _run_again(self, task: Task, result: Result) -> bool:
+        """Whether the task, which saved its state and asked for it, gets another run."""
+        if self.signal:
+            return False
+        quick = result.seconds < PROGRESS_SECONDS  # a long run made progress and does not count
+        self.restarts[task.index] = self.restarts.get(task.index, 0) + quick
+        if self.restarts[task.index] > self.request.number("retries", RETRIES):
+            return False
+        print(f"{self.request.name}: task {task.index} asked to be run again", file=sys.stderr)
+        self.waiting.insert(0, task)
+        return True
 
     def _ended(self, running: _Running) -> bool:
         """Whether the runner ended; what it left in its group is killed before its id can be used again."""
@@ -192,7 +216,7 @@ class LocalArray:
         stopped = len(self.running)
         for running in self.running:
             self._signal_group(running, signal.SIGTERM)
-        deadline = time.monotonic() + task_runner.GRACE + 2
+        deadline = time.monotonic() + float(self.request.options.get("grace", task_runner.GRACE)) + 2
         while self.running and time.monotonic() < deadline:
             self._collect()
             time.sleep(POLL_SECONDS)

@@ -17,15 +17,15 @@ SHOWN_FAILURES = 10
 
 
 def rough_time(seconds: float) -> str:
-    """`200` → `3m`: as exact as a guess deserves."""
+    """`200` → `3 min`: as exact as a guess deserves."""
     if seconds < 60:
-        return f"{max(1, round(seconds))}s"
+        return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
-    return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class ProgressLine:
-    """`units: 12/32 done, 4 running, 0 failed, 3m left`.
+    """`units: 12/32 done, 4 running, 0 failed, 3 min left`.
 
     Redrawn on a terminal; elsewhere a new line at most every `interval` seconds and only when something ended
     (or a minute passed), and none for what ends before the first interval but the last.
@@ -37,6 +37,7 @@ class ProgressLine:
         self.terminal = self.stream.isatty()
         self.started = self.shown = time.monotonic()
         self.state = (0, 0)
+        self.note = ""  # e.g. why nothing runs yet; added to the line
 
     def line(self, done: int, running: int, failed: int, seconds: float) -> str:
         """The text for this state; `seconds` since the start."""
@@ -45,8 +46,10 @@ class ProgressLine:
         if ended == self.total:
             return f"{text}, {rough_time(seconds)}"
         if ended:
-            return f"{text}, {rough_time(seconds / ended * (self.total - ended))} left"
-        return f"{text}, {rough_time(seconds)} so far"
+            text = f"{text}, {rough_time(seconds / ended * (self.total - ended))} left"
+        else:
+            text = f"{text}, {rough_time(seconds)} so far"
+        return f"{text} ({self.note})" if self.note else text
 
     def update(self, done: int, running: int, failed: int, *, last: bool = False) -> None:
         """Show the state if it is time to."""
@@ -61,6 +64,10 @@ class ProgressLine:
         if last or (waited >= self.interval and ((done, failed) != self.state or waited >= 60)):
             self.shown, self.state = now, (done, failed)
             self._write(text + "\n")
+
+    def say(self, message: str) -> None:
+        """A line of its own, e.g. that a task is submitted again."""
+        self._write((f"\r\x1b[2K{self.name}: " if self.terminal else f"{self.name}: ") + message + "\n")
 
     def _write(self, text: str) -> None:
         self.stream.write(text)
@@ -86,20 +93,26 @@ def tail(path: Path, count: int = TAIL_LINES) -> list[str]:
 
 
 def failure_report(
-    request: Request, failed: Mapping[int, int], tasks: Mapping[int, Task], not_started: int
+    request: Request,
+    failed: Mapping[int, int | str],
+    tasks: Mapping[int, Task],
+    not_started: int,
+    more_logs: Mapping[int, Path] | None = None,
 ) -> str:
     """Which tasks failed and how, the end of the first failing log, its command, and how to go on.
 
     Args:
-        failed: task index → exit code.
+        failed: task index → exit code, or the cause in words.
         tasks: task index → task.
         not_started: tasks that were not begun because the others failed.
+        more_logs: task index → what the cluster said about the task, shown if there is anything.
     """
     indices = sorted(failed)
+    causes = {index: _cause(failed[index]) for index in indices}
     if request.variable is None:
-        lines = [f"{request.name} failed ({explain(failed[indices[0]])})"]
+        lines = [f"{request.name} failed ({causes[indices[0]]})"]
     else:
-        each = ", ".join(f"{index} ({explain(failed[index])})" for index in indices[:SHOWN_FAILURES])
+        each = ", ".join(f"{index} ({causes[index]})" for index in indices[:SHOWN_FAILURES])
         more = f" and {len(indices) - SHOWN_FAILURES} more" if len(indices) > SHOWN_FAILURES else ""
         lines = [f"{request.name}: {len(indices)} of {len(tasks)} tasks failed: {each}{more}"]
         if not_started:
@@ -107,6 +120,14 @@ def failure_report(
     first = tasks[indices[0]]
     lines.append(f"the end of {first.log}:")
     lines += [f"  | {line}" for line in tail(first.log)]
+    other = (more_logs or {}).get(first.index)
+    if other and other.exists() and other.stat().st_size:
+        lines.append(f"the end of {other}:")
+        lines += [f"  | {line}" for line in tail(other)]
     lines.append(f"command: {shlex.join(first.command)}")
     lines.append("to resume: run the same command again; finished tasks are kept")
     return "\n".join(lines)
+
+
+def _cause(failure: int | str) -> str:
+    return failure if isinstance(failure, str) else explain(failure)

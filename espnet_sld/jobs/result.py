@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from espnet_sld.errors import REQUEUE
+
 # Exit codes as shells give them: 128 + signal.
 MEANINGS = {
+    REQUEUE: "saved its state and asks to be run again",
     126: "not executable",
     127: "command not found",
     128 + signal.SIGINT: "interrupted",
@@ -26,7 +29,11 @@ MEANINGS = {
 
 @dataclass
 class Result:
-    """How a task ended. `started`, `ended` in seconds since 1970; memory is the largest process's, in MiB."""
+    """How a task ended. `started`, `ended` in seconds since 1970; memory is the largest process's, in MiB.
+
+    `signal` ended the command, `stopped_by` is the signal by which others ended the task (both 0: none).
+    A cluster back-end adds which submission and attempt it was (results of others do not count), and the job.
+    """
 
     exit_code: int
     host: str = ""
@@ -38,6 +45,11 @@ class Result:
     command: list[str] = field(default_factory=list)
     command_digest: str = ""
     gpus: str = ""
+    signal: int = 0
+    stopped_by: int = 0
+    submission: str = ""
+    attempt: int = 0
+    job: str = ""
 
 
 def command_digest(command: Sequence[str]) -> str:

@@ -3,13 +3,15 @@
 Started by a back-end as a program of its own, the leader of its process group:
 `python task.py --log LOG --result JSON [--parent PID] -- COMMAND…`.
 
-When the parent dies (also by kill -9) or a signal comes, the whole group gets SIGTERM, GRACE seconds to
-finish (a training saves its state then), and SIGKILL. The command is run as it is, never by a shell.
+When the parent dies (also by kill -9) or a signal comes, the whole group gets it, `--grace` seconds to
+finish (a training saves its state then), and SIGKILL. USR1 and USR2, a cluster's warnings, go to the
+command alone. The command is run as it is, never by a shell.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import platform
@@ -19,6 +21,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, from any directory
@@ -27,7 +31,21 @@ if __package__ in (None, ""):  # run as a file, from any directory
 from espnet_sld.jobs.result import Result, command_digest, explain, shell_code, write_result
 
 GRACE = 5.0
+CHECK_SECONDS = 5.0  # between two calls of `still_ours`
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+PASSED_ON = {signal.SIGUSR1, signal.SIGUSR2}
+WATCHED = STOPPING | PASSED_ON | {signal.SIGCHLD}
+
+
+class Abandoned(Exception):
+    """The task has been taken over by another run: this one ended its command and leaves no result."""
+
+
+def watch_signals() -> None:
+    """Block the signals that `run_task` waits for; from now on they stay until it takes them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would never come
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
 
 
 def die_with_parent(signum: int, parent: int) -> None:
@@ -42,83 +60,102 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class Stop(Exception):
-    """A signal asked the task to end."""
-
-    def __init__(self, signum: int):
-        self.signum = signum
-
-
-def _stop(signum: int, _frame: object) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)  # the group's signal reaches us too
-    raise Stop(signum)
-
-
-def _end_group(child: subprocess.Popen, signum: int, grace: float) -> int:
-    """Pass the signal on to the whole group; return the command's code once it ended or the grace is over."""
-    os.killpg(0, signum)
-    try:
-        child.wait(grace)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    return shell_code(child.returncode) or 128 + signum
-
-
 def _start(command: list[str], log: int) -> subprocess.Popen:
     own = os.getpid()
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        preexec_fn=lambda: die_with_parent(signal.SIGKILL, own),
-    )
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+        die_with_parent(signal.SIGKILL, own)
+
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=prepare)
 
 
-def run_task(log_path: Path, result_path: Path, command: list[str], grace: float = GRACE) -> tuple[int, bool]:
-    """Run `command`, write its log and result.
+def _wait(child: subprocess.Popen, grace: float, still_ours: Callable[[], bool] | None) -> tuple[int, int]:
+    """Wait for the command; (its code, the signal that stopped it or 0)."""
+    stopped_by, deadline = 0, float("inf")
+    tick = CHECK_SECONDS if still_ours else 3600.0
+    while child.poll() is None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            child.kill()
+            child.wait()
+            break
+        event = signal.sigtimedwait(WATCHED, min(tick, left))
+        if event is None:
+            if still_ours and not still_ours():
+                os.killpg(0, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(min(grace, GRACE))
+                child.kill()
+                child.wait()
+                raise Abandoned
+        elif event.si_signo in PASSED_ON:
+            child.send_signal(event.si_signo)
+        elif event.si_signo in STOPPING and not stopped_by:  # the group's signal reaches us too
+            stopped_by, deadline = event.si_signo, time.monotonic() + grace
+            os.killpg(0, stopped_by)
+    code = shell_code(child.returncode)
+    if code and not stopped_by:  # a signal to the whole group may have ended the command before it came to us
+        event = signal.sigtimedwait(STOPPING, 0.2)
+        stopped_by = event.si_signo if event else 0
+    return code or (128 + stopped_by if stopped_by else 0), stopped_by
 
-    Returns:
-        its exit code (128 + n for signal n), and whether a signal to us ended it.
+
+def run_task(
+    log_path: Path,
+    result_path: Path,
+    command: list[str],
+    grace: float = GRACE,
+    *,
+    append: bool = False,
+    facts: Result | None = None,
+    still_ours: Callable[[], bool] | None = None,
+) -> Result:
+    """Run `command`, write its log and result. Call `watch_signals` before.
+
+    Args:
+        grace: seconds between a stopping signal and SIGKILL.
+        append: keep what the log has: an earlier attempt of the same task.
+        facts: fields to take over into the result (host, submission, attempt, job).
+        still_ours: asked every few seconds; False ends the command.
+
+    Raises:
+        Abandoned: `still_ours` said no.
     """
-    stopped = False
-    host, gpus = platform.node(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    facts = facts or Result(0, host=platform.node())
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     started = time.time()
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
+    log = os.open(log_path, mode, 0o644)
 
     def note(text: str) -> None:
-        os.write(log, text.encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(OSError):  # the disk is full: the result is tried all the same
+            os.write(log, text.encode("utf-8", "surrogateescape"))
 
-    note(f"# {shlex.join(command)}\n# Started at {_now()} on {host}")
+    note(f"# {shlex.join(command)}\n# Started at {_now()} on {facts.host}")
+    note(f", job {facts.job}" if facts.job else "")
     note(f", GPU {gpus}\n#\n" if gpus else "\n#\n")
+    stopped_by = returned = 0
     try:
+        child = _start(command, log)
+    except FileNotFoundError:
+        note(f"{command[0]}: command not found\n")
+        code = 127
+    except OSError as error:
+        note(f"{command[0]}: {error.strerror}\n")
+        code = 126
+    else:
         try:
-            child = _start(command, log)
-        except FileNotFoundError:
-            note(f"{command[0]}: command not found\n")
-            code = 127
-        except OSError as error:
-            note(f"{command[0]}: {error.strerror}\n")
-            code = 126
-        else:
-            code = 0
-            try:
-                code = shell_code(child.wait())
-            except Stop as stop:
-                stopped = True
-                code = _end_group(child, stop.signum, grace)
-    except Stop as stop:  # before the command ran
-        stopped = True
-        code = 128 + stop.signum
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)  # the result is to be written in any case
+            code, stopped_by = _wait(child, grace, still_ours)
+        except Abandoned:
+            note(f"# Ended at {_now()}: another run of this task has begun\n")
+            raise
+        returned = child.returncode
     ended = time.time()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = Result(
+    result = replace(
+        facts,
         exit_code=code,
-        host=host,
         seconds=round(ended - started, 3),
         started=round(started, 3),
         ended=round(ended, 3),
@@ -127,41 +164,48 @@ def run_task(log_path: Path, result_path: Path, command: list[str], grace: float
         command=command,
         command_digest=command_digest(command),
         gpus=gpus,
+        signal=max(0, -returned),
+        stopped_by=stopped_by,
     )
     note(f"# Accounting: {result.cpu_seconds} CPU seconds, peak memory {result.peak_memory_mib} MiB\n")
     note(f"# Ended ({explain(code)}) at {_now()}, elapsed {result.seconds} seconds\n")
     os.close(log)
     write_result(result_path, result)
-    return code, stopped
+    return result
 
 
-def main(argv: list[str] | None = None) -> tuple[int, bool]:
-    """Parse, run; (exit code, whether a signal ended it)."""
+def leave(code: int, stopped: bool) -> None:
+    """Exit, and end what the command left in the background: it would run on unseen.
+
+    After a stop there was a grace already, and nobody may be left to do it for us, so the group is killed
+    and this process with it.
+    """
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL if stopped else signal.SIGTERM)  # TERM is blocked here
+    sys.exit(code)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse, run, exit with the command's code."""
+    watch_signals()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--parent", type=int, help="end when this process ends")
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--append", action="store_true", help="keep what the log has")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args(argv)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _stop)
     try:
         if options.parent is not None:
             die_with_parent(signal.SIGTERM, options.parent)
-        return run_task(options.log, options.result, options.command, options.grace)
-    except Stop as stop:
-        return 128 + stop.signum, True
+        result = run_task(options.log, options.result, options.command, options.grace, append=options.append)
     except OSError as error:
         print(f"error: {error.filename or options.log}: {error.strerror}", file=sys.stderr)
-        return 1, False
+        leave(1, False)
+    else:
+        leave(result.exit_code, bool(result.stopped_by))
 
 
 if __name__ == "__main__":
-    code, stopped = main()
-    # What the command left in the background would run on unseen: end it. After a stop there was a grace
-    # already, and nobody may be left to do it for us, so the group is killed and this process with it.
-    if os.getpgrp() == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGKILL if stopped else signal.SIGTERM)
-    sys.exit(code)
+    main()

@@ -9,8 +9,8 @@ from espnet_sld.jobs.result import Result, explain, read_result, write_result
 
 def test_progress_names_the_state_and_guesses_the_time_left():
     line = ProgressLine("units", 32, stream=io.StringIO())
-    assert line.line(12, 4, 0, 120.0) == "units: 12/32 done, 4 running, 0 failed, 3m left"
-    assert line.line(31, 0, 1, 7300.0) == "units: 31/32 done, 0 running, 1 failed, 2h02m"
+    assert line.line(12, 4, 0, 120.0) == "units: 12/32 done, 4 running, 0 failed, 3 min left"
+    assert line.line(31, 0, 1, 7300.0) == "units: 31/32 done, 0 running, 1 failed, 2 h 02 min"
 
 
 def test_progress_prints_plain_lines_and_few_of_them_when_not_on_a_terminal():
@@ -19,11 +19,11 @@ def test_progress_prints_plain_lines_and_few_of_them_when_not_on_a_terminal():
     for done in range(100):
         line.update(done, 1, 0)
     line.update(100, 0, 0, last=True)
-    assert stream.getvalue() == "units: 100/100 done, 0 running, 0 failed, 1s\n"
+    assert stream.getvalue() == "units: 100/100 done, 0 running, 0 failed, 1 s\n"
 
 
 def test_rough_time_is_never_zero():
-    assert [rough_time(value) for value in (0.1, 59, 61, 3600)] == ["1s", "59s", "1m", "1h00m"]
+    assert [rough_time(value) for value in (0.1, 59, 61, 3600)] == ["1 s", "59 s", "1 min", "1 h 00 min"]
 
 
 def test_tail_leaves_out_head_foot_and_redrawn_progress(tmp_path):

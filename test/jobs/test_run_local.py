@@ -195,6 +195,50 @@ def test_nested_arrays_die_with_the_outer_one(repo_root, tmp_path):
     wait_for(lambda: not any(map(alive, pids)))
 
 
+def test_code_85_runs_a_task_again_and_its_log_keeps_both_runs(run_py, tmp_path):
+    script = "echo run >> runs; echo this is $(wc -l < runs); [ $(wc -l < runs) -gt 1 ] || exit 85"
+    done = run_py("again.log", "bash", "-c", script)
+    assert done.returncode == 0
+    assert "again: task 1 asked to be run again" in done.stderr
+    log = (tmp_path / "again.log").read_text()
+    assert "\nthis is 1\n" in log and "\nthis is 2\n" in log
+
+
+def test_a_task_that_asks_again_and_again_without_progress_is_given_up(run_py, tmp_path):
+    done = run_py("--retries", "2", "r.log", "bash", "-c", "echo run >> runs; exit 85")
+    assert done.returncode == 1
+    assert "code 85: saved its state and asks to be run again" in done.stderr
+    assert len((tmp_path / "runs").read_text().split()) == 3
+
+
+def test_usr1_goes_to_the_command_alone_and_it_may_ask_for_another_run(run_py, tmp_path):
+    script = "[ ! -e saved ] || exit 0; trap 'touch saved; exit 85' USR1; kill -USR1 $PPID; sleep 5"
+    assert run_py("u.log", "bash", "-c", script).returncode == 0
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_stopped_task_has_its_grace_and_is_not_run_again(repo_root, tmp_path):
+    script = (
+        f"cd {tmp_path}; trap 'sleep 1; touch saved; exit 85' TERM; touch on; while :; do sleep 0.1; done"
+    )
+    command = [sys.executable, str(repo_root / "utils" / "run.py"), "--grace", "20", str(tmp_path / "g.log")]
+    command += ["bash", "-c", script]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for((tmp_path / "on").exists)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert (tmp_path / "saved").exists()
+    result = json.loads((tmp_path / "g.json").read_text())
+    assert (result["exit_code"], result["stopped_by"]) == (85, signal.SIGTERM)
+
+
+def test_several_machines_need_a_cluster(run_py):
+    done = run_py("--num-nodes", "2", "n.log", "true")
+    assert done.returncode == 1
+    assert "needs a cluster" in done.stderr
+
+
 def test_unwritable_logs_are_one_clear_message(run_py, tmp_path):
     (tmp_path / "file").write_text("")
     done = run_py("file/x.log", "true")

@@ -1,11 +1,5 @@
-# Where stages run. local: processes on this machine.
+# Where stages run: local (this machine) or slurm (a cluster: see conf/slurm.conf). The environment wins:
+# cmd_backend=slurm ./run.sh
 cmd_backend=${cmd_backend:-local}
 
-case ${cmd_backend} in
-  local)
-    export train_cmd="run.py"     # CPU stages
-    export cuda_cmd="run.py"      # training
-    export decode_cmd="run.py"    # decoding
-    ;;
-  *) echo "cmd.sh: cmd_backend=${cmd_backend}: only local is available" >&2; exit 1 ;;
-esac
+. "${MAIN_ROOT}/egs/TEMPLATE/cmd.sh"  # sets train_cmd, cuda_cmd, decode_cmd; change them below
