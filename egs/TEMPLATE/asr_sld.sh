@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Decoder-only speech recognition on discrete tokens (SLD): from raw audio to a table of word error rates.
-# Stages: 1-5 tokenise (tokenize.sh), 6 shapes and statistics, 7 train, 8 decode, 9 score and report.
+# Stages: 1-5 tokenise (tokenize.sh), 6 shapes and statistics, 7 train, 8 decode, 9 score and report, 10 pack.
 . ./path.sh
 . ./cmd.sh
 TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
@@ -9,37 +9,54 @@ TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
 
 # begin options
 # -- this driver
-stop_stage=9              # last stage to run
+stop_stage=10             # last stage to run
 # -- model and training
-num_nodes=1               # machines (one, until the Slurm back-end)
+num_nodes=1               # machines that train together, with ngpu each (on a cluster)
 asr_config=conf/train.yaml  # ESPnet-style training configuration
 asr_tag=                  # suffix of the experiment directory; default: from config, objective and seed
 asr_args=                 # more training options, e.g. "--max_epoch 5"
+backbone=                 # Hugging Face causal LM, directory or name, to start from (text_token_type=hf takes
+                          # its tokenizer); default: what asr_config says
 objective=sld             # none | ce | label_smoothing | kl | sld | matched | ce_weighted
 seed=0                    # initialisation, data order, dropout
-max_positions=1024        # longest sequence; a longer speech part is cut and counted
 max_text=150              # longest transcript in tokens
 # -- decoding
 inference_config=conf/decode_greedy.yaml  # beam size, batch size
 inference_tag=            # default: the configuration's name
 inference_model=valid.ce_text.ave.pth  # which checkpoint, chosen on dev
 decode_sets=              # default: dev and test sets
+# -- packing
+pack_license=unknown      # licence of the packed model, for its card
+pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include_frontend true"
 # end options
 option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/asr_sld.sh")
+if [ -f local/options.sh ]; then           # the recipe's own options, and derive_options, which reads them
+  . local/options.sh
+  option_files=(local/options.sh "${option_files[@]}")
+fi
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+! declare -F derive_options > /dev/null || derive_options
+[ "${text_token_type}" != hf ] || : "${text_tokenizer:=${backbone}}"
 . "${TEMPLATE}/names.sh"
-[ "${num_nodes}" = 1 ] || die "--num_nodes ${num_nodes}: only 1 without a cluster back-end"
 
 if [ -z "${asr_tag}" ]; then
   asr_tag=$(basename "${asr_config}" .yaml)
   asr_tag=${asr_tag#train}; asr_tag=${asr_tag#_}
-  asr_tag=${asr_tag:+${asr_tag}_}${objective}_${unit_case}_${unit_token_type}_${unit_suffix}_seed${seed}
+  [[ _${asr_tag}_ == *_${objective}_* ]] || asr_tag=${asr_tag:+${asr_tag}_}${objective}
+  asr_tag=${asr_tag}_${unit_case}_${unit_token_type}_${unit_suffix}_seed${seed}
 fi
 asr_exp=${expdir}/asr_sld_${asr_tag}
 stats=${expdir}/asr_sld_stats_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}
 : "${inference_tag:=$(basename "${inference_config}" .yaml)}"
-: "${decode_sets:=${dev_set} ${test_sets}}"
+if [ -z "${decode_sets}" ]; then
+  decode_sets=${dev_set}
+  for name in ${test_sets}; do
+    [[ " ${decode_sets} " == *" ${name} "* ]] || decode_sets+=" ${name}"
+  done
+fi
+
+decode_gpu=$((ngpu > 0 ? 1 : 0))          # a set is decoded by one process
 
 tokens=(--speech_token_type "${unit_token_type}" --speech_token_path "${unit_token_path}"
   --num_clusters "${nclusters}" --text_token_type "${text_token_type}" --text_token_path "${text_token_path}"
@@ -83,7 +100,8 @@ stages() {
     fi
     read -ra more <<< "${asr_args}"
     [ "${dry_run}" = true ] || write_run_script "${asr_exp}/run.sh"
-    run ${cuda_cmd} --gpu "${ngpu}" "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \
+    machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
+    run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \
       --config "${asr_config}" --output_dir "${asr_exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true \
       "${criterion[@]}" "${tokens[@]}" \
       --train_data_path_and_name_and_type "$(raw "${train_dir}" "${unit_text}"),speech,text" \
@@ -91,16 +109,17 @@ stages() {
       --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${unit_text}"),speech,text" \
       --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${transcript}"),text,text" \
       --train_shape_file "${stats}/train/sequence_shape" --valid_shape_file "${stats}/valid/sequence_shape" \
+      ${backbone:+--backbone_source "${backbone}"} ${machines[@]+"${machines[@]}"} \
       ${more[@]+"${more[@]}"}
   fi
 
   if wanted 8 "decode ${decode_sets}"; then
     for name in ${decode_sets}; do
       out=${asr_exp}/${inference_tag}/${name}
-      run ${decode_cmd} --gpu "${ngpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode \
+      run ${decode_cmd} --gpu "${decode_gpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode \
         --exp_dir "${asr_exp}" --checkpoint "${inference_model}" --config "${inference_config}" \
         --speech_text "$(raw "${name}" "${unit_text}")" --utt2dur "$(raw "${name}" utt2dur)" \
-        --length_stats "${stats}/train/length_stats.json" --ngpu "${ngpu}" --out_dir "${out}"
+        --length_stats "${stats}/train/length_stats.json" --ngpu "${decode_gpu}" --out_dir "${out}"
     done
   fi
 
@@ -112,6 +131,15 @@ stages() {
     done
     run python3 -m espnet_sld.bin.results --exp_dir "${asr_exp}"
   fi
+
+  if wanted 10 "pack ${asr_exp}"; then
+    split_words more "${pack_args}"
+    run ${train_cmd} "${asr_exp}/log/pack.log" python3 -m espnet_sld.bin.pack --exp_dir "${asr_exp}" \
+      --checkpoint "${inference_model}" --inference_config "${inference_config}" \
+      --length_stats "${stats}/train/length_stats.json" --kmeans_dir "${kmeans_dir}" --num_clusters "${nclusters}" \
+      --unit_case "${unit_case}" "${frontend[@]}" --token_lists "${unit_piece_dir}" "${text_piece_dir}" \
+      "${token_lists}/word_${lang}" "${token_lists}/char_${lang}" --language "${lang}" --license "${pack_license}" \
+      --out "${expdir}/packed/${asr_exp##*/}" ${more[@]+"${more[@]}"}
+  fi
 }
-stages
-exit
+stages; exit  # one line: nothing is read after the stages

@@ -8,7 +8,22 @@ current_stage=
 
 # run CMD...: run it, or with --dry_run true only show it.
 run() {
-  if [ "${dry_run}" = true ]; then printf '+ %s\n' "$*"; else "$@"; fi
+  if [ "${dry_run}" = true ]; then
+    printf '+'
+    printf ' %q' "$@"                        # so that it can be pasted
+    echo
+  else
+    "$@"
+  fi
+}
+
+# split_words ARRAY "text": the words of a text into an array; quotes keep spaces together.
+split_words() {
+  local -n words=$1
+  local lines
+  words=()
+  lines=$(xargs -r printf '%s\n' <<< "$2") || die "$2: quotes do not match"
+  [ -z "${lines}" ] || mapfile -t words <<< "${lines}"
 }
 
 # wanted N "what": true if stage N is to run; announces it.

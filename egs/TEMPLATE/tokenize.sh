@@ -19,9 +19,11 @@ read -ra tests <<< "${test_sets}"
 for name in ${tests[@]+"${tests[@]}"}; do
   [[ " ${sets[*]} " == *" ${name} "* ]] || sets+=("${name}")
 done
-read -ra corpus_args <<< "${corpus_opts}"
-read -ra feature_args <<< "${kmeans_feature_conf}"
-frontend=(--frontend "${kmeans_feature}" --frontend_conf ${feature_args[@]+"${feature_args[@]}"})
+split_words corpus_args "${corpus_opts}"
+compute=(${train_cmd}) device=cpu
+if [[ ${kmeans_feature} == */* ]] && [ "${ngpu}" -gt 0 ]; then
+  compute=(${decode_cmd} --gpu 1) device=cuda              # a job has one GPU
+fi
 
 # where a set's recordings are described
 audio_dir() {
@@ -49,17 +51,26 @@ stages() {
   fi
 
   if wanted 3 "k-means, ${nclusters} clusters of ${kmeans_feature}"; then
-    run ${train_cmd} "${kmeans_dir}/log/kmeans.log" \
-      python3 -m espnet_sld.bin.fit_kmeans --data_dir "${org}/${train_set}" "${frontend[@]}" \
-      --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
-      --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
+    if [ -n "${tokenizer}" ]; then
+      run python3 -m espnet_sld.bin.unpack --pack "${tokenizer}" --kmeans_dir "${kmeans_dir}" \
+        --token_lists "${token_lists}" --frontend_dir "${expdir}/frontend"
+    else
+      run "${compute[@]}" "${kmeans_dir}/log/kmeans.log" \
+        python3 -m espnet_sld.bin.fit_kmeans --data_dir "${org}/${train_set}" "${frontend[@]}" \
+        --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
+        ${kmeans_hours:+--hours "${kmeans_hours}"} --kmeans_backend "${kmeans_backend}" \
+        --algorithm "${kmeans_algorithm}" --device "${device}" ${batch_seconds:+--batch_seconds "${batch_seconds}"} \
+        --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
+    fi
   fi
 
   if wanted 4 "units of ${sets[*]}"; then
     for name in "${sets[@]}"; do
-      run ${train_cmd} JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
+      run "${compute[@]}" JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
         python3 -m espnet_sld.bin.extract_units --data_dir "$(audio_dir "${name}")" "${frontend[@]}" \
         --kmeans_dir "${kmeans_dir}" --out_dir "${extracted}/${name}" --num_shards "${nj}" --shard JOB \
+        --device "${device}" ${speed_on:+--speed_on "${speed_on}"} \
+        ${batch_seconds:+--batch_seconds "${batch_seconds}"} \
         --allow_pipes "${allow_pipes}"
       run python3 -m espnet_sld.bin.gather_units --data_dir "$(audio_dir "${name}")" \
         --out_dir "${extracted}/${name}" --num_shards "${nj}" \
@@ -68,16 +79,23 @@ stages() {
     done
   fi
 
-  if wanted 5 "subword models and token lists"; then
+  if wanted 5 "subword models, token lists, report of the units"; then
     train_raw=${dumpdir}/raw/${train_dir}
-    subword() { run python3 -m espnet_sld.bin.train_subword "$@"; }
+    subword() {                                          # what a packed tokeniser brought stays
+      [ -n "${tokenizer}" ] && [ -f "${!#}/tokens.txt" ] || run python3 -m espnet_sld.bin.train_subword "$@"
+    }
     subword --input "${train_raw}/${unit_text}" --kind unit --model_type "${unit_piece_type}" \
       --vocab_size "${unit_nbpe}" --out_dir "${unit_piece_dir}"
     subword --input "${train_raw}/${transcript}" --kind text --model_type "${text_piece_type}" \
       --vocab_size "${text_nbpe}" --out_dir "${text_piece_dir}"
     subword --input "${train_raw}/${transcript}" --kind text --model_type word --out_dir "${token_lists}/word_${lang}"
     subword --input "${train_raw}/${transcript}" --kind text --model_type char --out_dir "${token_lists}/char_${lang}"
+    run ${train_cmd} "${unit_report_dir}/log/report.log" \
+      python3 -m espnet_sld.bin.unit_report --set_dirs "${sets[@]/#/${dumpdir}/raw/}" --suffix "${unit_suffix}" \
+      --unit_case "${unit_case}" --token_type "${unit_token_type}" --token_path "${unit_token_path}" \
+      --num_clusters "${nclusters}" --lang "${lang}" --text_token_type "${text_token_type}" \
+      --text_token_path "${text_token_path}" --max_positions "${max_positions}" \
+      --extracted_dir "${extracted}" --nj "${nj}" --out_dir "${unit_report_dir}"
   fi
 }
-stages
-exit
+stages; exit  # one line: nothing is read after the stages

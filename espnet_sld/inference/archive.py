@@ -67,6 +67,8 @@ def write_pack(out: str | Path, kind: str, files: Mapping[str, bytes | Path]) ->
         if name != CARD:
             entries[name] = {"bytes": size, "sha256": digest}
     manifest = json_bytes({"format": FORMAT, "version": VERSION, "kind": kind, "files": entries})
+    if not as_zip and _holds(out, manifest, files):
+        return hashlib.sha256(manifest).hexdigest()
     if as_zip:
         with atomic_write(out, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             for name, content in {MANIFEST: manifest, **dict(sorted(files.items()))}.items():
@@ -82,6 +84,16 @@ def write_pack(out: str | Path, kind: str, files: Mapping[str, bytes | Path]) ->
                 with (folder / name).open("wb") as target:
                     _copy(content, target)
     return hashlib.sha256(manifest).hexdigest()
+
+
+def _holds(folder: Path, manifest: bytes, files: Mapping[str, bytes | Path]) -> bool:
+    """Whether a directory is this pack already, each of its files with the digest that the manifest says."""
+    try:
+        if (folder / MANIFEST).read_bytes() != manifest:
+            return False
+        return all(_digest(folder / name) == _digest(content) for name, content in files.items())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A recipe folder of its own for every test: the repository's code, the test's data and outputs."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,18 +88,29 @@ def few_digits(fsdd_dir: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def new_recipe(repo_root: Path, few_digits: Path, tmp_path_factory) -> Callable[[], Recipe]:
+def copy_recipe(repo_root: Path, tmp_path_factory) -> Callable[[str, list[str]], Recipe]:
+    """Makes a fresh copy of egs/<corpus>/asr_sld, to be run with the given options before a test's own."""
+
+    def copy(corpus: str, options: list[str]) -> Recipe:
+        root = tmp_path_factory.mktemp("toolkit")
+        (root / "egs" / corpus).mkdir(parents=True)
+        for name in ("utils", "espnet_sld", "egs/TEMPLATE"):
+            (root / name).symlink_to(repo_root / name)
+        source, folder = (top / "egs" / corpus / "asr_sld" for top in (repo_root, root))
+        outputs = re.compile("(data|dump|exp|downloads)(_.*)?")
+        shutil.copytree(source, folder, ignore=lambda where, names: [
+            name for name in names if Path(where) == source and outputs.fullmatch(name)
+        ])  # fmt: skip
+        return Recipe(folder, options)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def new_recipe(copy_recipe, few_digits: Path) -> Callable[[], Recipe]:
     """Makes a fresh tiny FSDD recipe folder."""
 
     def make() -> Recipe:
-        root = tmp_path_factory.mktemp("toolkit")
-        for name in ("utils", "espnet_sld"):
-            (root / name).symlink_to(repo_root / name)
-        (root / "egs" / "fsdd").mkdir(parents=True)
-        (root / "egs" / "TEMPLATE").symlink_to(repo_root / "egs" / "TEMPLATE")
-        folder = root / "egs" / "fsdd" / "asr_sld"
-        ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
-        shutil.copytree(repo_root / "egs" / "fsdd" / "asr_sld", folder, ignore=ignored)
         options = [
             "--fsdd_dir",
             str(few_digits),
@@ -117,6 +129,6 @@ def new_recipe(repo_root: Path, few_digits: Path, tmp_path_factory) -> Callable[
         ]
         options += ["--speed_perturb_factors", ""]
         options += ["--corpus_opts", "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 20"]
-        return Recipe(folder, options)
+        return copy_recipe("fsdd", options)
 
     return make
