@@ -134,6 +134,9 @@ stages() {
 
   if wanted 10 "pack ${asr_exp}"; then
     split_words more "${pack_args}"
+    if [[ ${kmeans_feature} == */* && -e ${kmeans_feature%/*} ]]; then  # a checkpoint that has no public name
+      more=(--include_frontend true ${more[@]+"${more[@]}"})
+    fi
     run ${train_cmd} "${asr_exp}/log/pack.log" python3 -m espnet_sld.bin.pack --exp_dir "${asr_exp}" \
       --checkpoint "${inference_model}" --inference_config "${inference_config}" \
       --length_stats "${stats}/train/length_stats.json" --kmeans_dir "${kmeans_dir}" --num_clusters "${nclusters}" \

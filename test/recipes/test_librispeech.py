@@ -108,6 +108,9 @@ def check_results(recipe, tag: str, config: str) -> None:
         assert words.lower() == words
     table = (experiment / "RESULTS.md").read_text()
     assert "test_clean" in table and "test_other" in table
+    packed = recipe.folder / "exp" / "packed" / experiment.name
+    assert (packed / "manifest.json").exists()
+    assert (packed / "frontend").exists() == (tag != "mfcc")  # a checkpoint of one's own goes along
 
 
 def units(recipe, tag: str, name: str) -> dict[str, list[str]]:
