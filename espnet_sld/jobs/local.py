@@ -19,7 +19,6 @@ from espnet_sld.jobs import task as task_runner
 from espnet_sld.jobs.arguments import Request, Task
 from espnet_sld.jobs.result import Result, command_digest, read_result, shell_code, write_result
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 POLL_SECONDS = 0.05
 # So many failures and no success: the cause is common to all, the rest need not be tried.
 HOPELESS = 3
@@ -141,7 +140,7 @@ class LocalArray:
         return not self.done and len(self.failed) >= max(HOPELESS, self.limit)
 
     def _start(self, task: Task) -> None:
-        environment = dict(os.environ, **dict.fromkeys(THREAD_VARIABLES, str(self.threads)))
+        environment = dict(os.environ, **dict.fromkeys(task_runner.THREAD_VARIABLES, str(self.threads)))
         environment.setdefault("PYTHONUNBUFFERED", "1")  # so that a log shows what happened until the end
         gpus = [self.free_gpus.pop(0) for _ in range(self.gpus_per_task)]
         if gpus:

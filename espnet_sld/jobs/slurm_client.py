@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from espnet_sld.errors import InputError
 
 CALL_SECONDS = 60.0  # a command that hangs longer is given up
+LIMITS_SECONDS = 3.0  # … and the site's limits are not waited for longer: Slurm's defaults do
 # squeue's columns: id of the array or job, index in the array, own id, state, reason, batch script (any text)
 NO_INDEX = "N/A"  # in place of the index
 COLUMNS = "%F|%K|%A|%T|%r|%o"
@@ -63,7 +64,7 @@ def client_environment() -> dict[str, str]:
     return kept
 
 
-def call(words: list[str]) -> subprocess.CompletedProcess:
+def call(words: list[str], seconds: float = CALL_SECONDS) -> subprocess.CompletedProcess:
     """Run one command in a session of its own: Ctrl-C is for us, not for it.
 
     Raises:
@@ -76,7 +77,7 @@ def call(words: list[str]) -> subprocess.CompletedProcess:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=CALL_SECONDS,
+            timeout=seconds,
             start_new_session=True,
             check=False,
         )
@@ -130,7 +131,7 @@ def exit_code(job: str, cluster: str = "") -> str:
 
 def limits() -> tuple[int, float]:
     """(MaxArraySize, MinJobAge): array indices stay below the one; ended jobs are listed so many seconds."""
-    text = call(["scontrol", "show", "config"]).stdout
+    text = call(["scontrol", "show", "config"], LIMITS_SECONDS).stdout
     size = re.search(r"MaxArraySize\s*=\s*(\d+)", text)
     age = re.search(r"MinJobAge\s*=\s*(\d+)", text)
     return (int(size[1]) if size else 1001), (float(age[1]) if age else 300.0)

@@ -22,9 +22,8 @@ if __package__ in (None, ""):  # run as a file, from any directory
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from espnet_sld.jobs.result import Result
-from espnet_sld.jobs.task import CHECK_SECONDS, Abandoned, leave, run_task, watch_signals
+from espnet_sld.jobs.task import CHECK_SECONDS, THREAD_VARIABLES, Abandoned, leave, run_task, watch_signals
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 # Slurm itself sends SIGKILL after the site's KillWait or GraceTime; until then a training may save.
 GRACE = 24 * 3600.0
 

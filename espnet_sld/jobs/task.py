@@ -30,6 +30,7 @@ if __package__ in (None, ""):  # run as a file, from any directory
 
 from espnet_sld.jobs.result import Result, command_digest, explain, shell_code, write_result
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 GRACE = 5.0
 CHECK_SECONDS = 5.0  # between two calls of `still_ours`
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -61,10 +61,14 @@ def measure(case: Callable[[Bench], Row], cluster: Cluster, folder: Path) -> Row
 
 
 def write(rows: list[Row], folder: Path, version: str, repeat: int) -> None:
-    """faults.json and RESULTS.md."""
+    """faults.json and RESULTS.md; cases that were not run now keep their rows."""
     folder.mkdir(parents=True, exist_ok=True)
+    stored = folder / "faults.json"
+    earlier = json.loads(stored.read_text())["rows"] if stored.exists() else []
+    rows = rows + [Row(**row) for row in earlier if row["name"] not in {new.name for new in rows}]
+    rows.sort(key=lambda row: list(CASES).index(row.name))
     record = {"slurm": version, "host": platform.platform(), "rows": [vars(row) for row in rows]}
-    (folder / "faults.json").write_text(json.dumps(record, indent=1) + "\n")
+    stored.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     text = HEAD.format(version=version, repeat=repeat, date=time.strftime("%Y-%m-%d"))
     for name in dict.fromkeys(row.name for row in rows):
         same = [row for row in rows if row.name == name]
