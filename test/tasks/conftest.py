@@ -82,7 +82,8 @@ class TrainingServer:
 
     def log(self, pid: int) -> str:
         """What a training printed."""
-        return self.files[pid].read_text(encoding="utf-8")
+        path = self.files[pid]  # the process makes it when it starts
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def close(self) -> None:
         """End the server."""

@@ -20,12 +20,13 @@ def survive(server, runs, config, command, tmp_path, kills: int, seed: int) -> l
     length = time.monotonic() - started
     again = command(config, "killed", "--resume", "true", "--save_interval_steps", "7")
     generator, moments = random.Random(seed), []
-    for _ in range(3 * kills):
+    reach = 2.0 * length / kills
+    for attempt in range(3 * kills + 5):
         if len(moments) == kills:
             break
         pid = server.start(again)
         # A moment of one start: some are before the first step, some in a save, some beyond a few epochs.
-        moment = generator.uniform(0.0, 2.0 * length / kills)
+        moment = generator.uniform(0.0, reach)
         time.sleep(moment)
         os.kill(pid, signal.SIGKILL)
         (code,) = server.wait(pid)
@@ -33,7 +34,8 @@ def survive(server, runs, config, command, tmp_path, kills: int, seed: int) -> l
         moments += [moment] * (code == -9)
         if code == 0:  # it was over before it could be killed: once more from the beginning
             runs.assert_same_training(tmp_path / "killed", tmp_path / "undisturbed")
-            (tmp_path / "killed").rename(tmp_path / f"over{len(moments)}")
+            (tmp_path / "killed").rename(tmp_path / f"over{attempt}")
+            reach /= 2  # the undisturbed one took long, on a busy machine
     assert len(moments) == kills
     pid = server.start(again)
     assert server.wait(pid) == [0], server.log(pid)

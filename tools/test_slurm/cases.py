@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import Bench, Row
+from workbench import Bench, Row
 
 
 @dataclass

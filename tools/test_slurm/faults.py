@@ -22,9 +22,9 @@ from pathlib import Path
 import slurm_faults  # noqa: F401 - they register their cases
 import task_faults  # noqa: F401
 from available import unavailable
-from bench import Bench, Row
 from cases import CASES
 from cluster import Cluster
+from workbench import Bench, Row
 
 HEAD = """# Faults on a real cluster
 

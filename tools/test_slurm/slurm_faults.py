@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
-from bench import Bench, Row, wait_for
 from cases import case
 from task_faults import TWICE
+from workbench import Bench, Row, wait_for
 
 
 @case()

@@ -6,9 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-from bench import Bench, Row, kill
 from cases import case, done_again, is_over, reported
 from processes import alive, descendants, step_daemons
+from workbench import Bench, Row, kill
 
 LONG = "[ JOB = 1 ] || sleep 300"  # the second task waits for its fault
 TWICE = "[ JOB = 1 ] || [ $(grep -c begin runs.JOB) -gt 1 ] || sleep 300"  # … and a second run of it does not
