@@ -51,7 +51,7 @@ def beam_search(
     """
     number, size, device = len(tokens), len(ids), tokens.device
     pools = [_Pool() for _ in range(number)]
-    hidden, state = model.prefill(tokens, lengths)
+    hidden, state = model.prefill(tokens, lengths, steps=max(limits), rows=number * beam_size)
     # R running rows, ordered by utterance
     owner = torch.arange(number, device=device)
     slot = torch.zeros_like(owner)

@@ -1,6 +1,6 @@
 """Batched generation with a KV cache: greedy and beam, restricted to some ids, bounded in length."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from espnet_sld.inference.batching import decode_batches
 from espnet_sld.inference.beam import beam_search
 from espnet_sld.inference.hypothesis import Hypothesis
 from espnet_sld.models.decoder_only import DecoderOnlyLM
+from espnet_sld.models.kv_cache import rows_that_stay
+
+# (model, tokens, lengths, limits, rows, ids, numbers of the prompts) → as `greedy_search`
+Search = Callable[..., list[tuple[list[int], float, str]]]
 
 
 @torch.inference_mode()
@@ -24,6 +28,7 @@ def generate(
     beam_size: int = 1,
     length_penalty: float = 0.0,
     batch_tokens: int = 16384,
+    search: Search | None = None,
 ) -> list[Hypothesis]:
     """Continue each prompt until the end token or its bound.
 
@@ -39,6 +44,8 @@ def generate(
         beam_size: 1 = greedy.
         length_penalty: p ≥ 0; hypotheses of a beam are ranked by Σ log p / (tokens)^p.
         batch_tokens: rows × places decoded at once.
+        search: another search than greedy and beam, e.g. `sampling.Sampled(…).search`; it is also given the
+            numbers of the prompts.
 
     Returns:
         one hypothesis a prompt, in their order.
@@ -66,7 +73,9 @@ def generate(
         lengths = torch.tensor([len(prompts[i]) for i in batch])
         tokens, lengths = tokens.to(matrix.device), lengths.to(matrix.device)
         limits = [bounds[i] for i in batch]
-        if beam_size == 1:
+        if search is not None:
+            found = search(model, tokens, lengths, limits, rows, ids, batch)
+        elif beam_size == 1:
             found = greedy_search(model, tokens, lengths, limits, rows, ids)
         else:
             found = beam_search(model, tokens, lengths, limits, rows, ids, beam_size, length_penalty)
@@ -96,7 +105,7 @@ def greedy_search(
     taken = torch.zeros(number, dtype=torch.long, device=device)  # text tokens of each row
     ended = torch.zeros(number, dtype=torch.bool, device=device)
     alive = torch.arange(number, device=device)
-    hidden, state = model.prefill(tokens, lengths)
+    hidden, state = model.prefill(tokens, lengths, steps=max(limits))
     for step in range(max(limits)):
         best, choice = (hidden @ rows.T).float().log_softmax(-1).max(-1)  # (R,), R rows alive
         score[alive] += best
@@ -109,6 +118,7 @@ def greedy_search(
         if not len(keep):
             break
         if len(keep) < len(alive):
+            keep = rows_that_stay(keep)
             alive, choice = alive[keep], choice[keep]
             state.select(keep)
         hidden = model.step(ids[choice], state)

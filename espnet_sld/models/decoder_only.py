@@ -6,8 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache
 
 from espnet_sld.models.backbone import position_limit
+from espnet_sld.models.kv_cache import roomy_cache
+
+CHUNK = 1024  # padded tokens of prompts that a CPU reads at once: more leave its caches
 
 
 @dataclass
@@ -21,7 +25,7 @@ class DecodingState:
         ragged: some place is not real, so attention needs the mask.
     """
 
-    cache: DynamicCache
+    cache: Cache
     places: Tensor
     lengths: Tensor
     ragged: bool
@@ -68,20 +72,40 @@ class DecoderOnlyLM(nn.Module):
         """Logits (B, T, V)."""
         return self.hidden(tokens) @ self.output_matrix().T
 
-    def prefill(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, DecodingState]:
+    def prefill(
+        self, tokens: Tensor, lengths: Tensor, *, steps: int = 0, rows: int = 0
+    ) -> tuple[Tensor, DecodingState]:
         """Read right-padded prompts (B, T), at least one token each.
+
+        Args:
+            steps, rows: how many tokens and rows the search will need at most, so that there is room for
+                them; more is allowed.
 
         Returns:
             hidden state (B, D) of each prompt's last token, and the state to go on from.
         """
-        result = self.backbone.base_model(
-            input_ids=tokens, past_key_values=DynamicCache(config=self.backbone.config), use_cache=True
-        )
-        width = tokens.size(1)
+        number, width = tokens.shape
         places = (torch.arange(width, device=tokens.device) < lengths[:, None]).long()
-        last = result.last_hidden_state[torch.arange(len(tokens), device=tokens.device), lengths - 1]
         ragged = bool((lengths != width).any())
-        return last, DecodingState(result.past_key_values, places, lengths.clone(), ragged)
+        config = self.backbone.config
+        cache = roomy_cache(config, max(rows, number), width + steps)
+        size = max(1, CHUNK // width) if cache is not None and tokens.device.type == "cpu" else number
+        last = []
+        for first in range(0, number, size):
+            some = lengths[first : first + size]
+            longest = int(some.max())
+            read = cache if cache is not None and size >= number else DynamicCache(config=config)
+            result = self.backbone.base_model(
+                input_ids=tokens[first : first + size, : longest if size < number else width],
+                past_key_values=read,
+                use_cache=True,
+            )
+            if size < number:
+                for layer, made in zip(cache.layers, read.layers, strict=True):
+                    layer.put(first, made.keys, made.values, width)
+            last.append(result.last_hidden_state[torch.arange(len(some), device=some.device), some - 1])
+        cached = result.past_key_values if cache is None else cache
+        return torch.cat(last), DecodingState(cached, places, lengths.clone(), ragged)
 
     def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """Read one more token (B,) in each row; returns its hidden state (B, D) and updates `state`."""
