@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 
 import pytest
 
+SLOW = {"rows_decoding", "rows_steps", "rows_extraction"}
 FIELDS = {
     "step": str,
     "peer": str,
@@ -34,11 +37,16 @@ def bench(repo_root):
             sys.modules.pop(path.stem, None)
 
 
+def rows_without_transformers(bench) -> list[str]:
+    """The rows that take a second; transformers or ESPnet load for more."""
+    return [name for name in bench.ROWS if bench.ROWS[name].module not in SLOW]
+
+
 @pytest.fixture(scope="module")
 def run(bench, tmp_path_factory):
-    """All rows once but decoding, for which transformers loads for seconds: exit code, and the JSON file."""
+    """The quick rows once: exit code, and the JSON file."""
     output = tmp_path_factory.mktemp("bench") / "results.json"
-    rows = [name for name in bench.ROWS if not name.startswith("decode")]
+    rows = rows_without_transformers(bench)
     code = bench.main(["--tiny", "--repeats", "1", "--output", str(output), "--rows", *rows])
     return code, output
 
@@ -47,13 +55,37 @@ def test_every_row_gives_its_peers_results(bench, run):
     code, output = run
     assert code == 0
     steps = [row["step"] for row in json.loads(output.read_text())]
-    assert steps == [name for name in bench.ROWS if name != "decode_hf1"]
+    assert steps == rows_without_transformers(bench)
 
 
 @pytest.mark.slow
-def test_batched_decoding_gives_hugging_faces_hypotheses(bench):
-    row = bench.measure("decode_hf1", 1, tiny=True)
-    assert row.step == "decode_hf1" and "same hypotheses" in row.description
+@pytest.mark.parametrize("name", ["decode_hf1", "decode_hf_batched", "decode_released"])
+def test_batched_decoding_gives_hugging_faces_hypotheses(bench, name):
+    row = bench.measure(name, 1, tiny=True)
+    assert row.step == name and "same hypotheses" in row.description
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_tokens", "espnet_path", "units"])
+def test_whole_steps_give_their_peers_results(bench, name):
+    row = bench.measure(name, 1, tiny=True)
+    assert row.step == name and row.ratio > 0
+
+
+@pytest.mark.slow
+def test_a_gpus_rows_run_where_there_is_none_and_load_neither_espnet_nor_s3prl(repo_root, tmp_path):
+    output = tmp_path / "gpu.json"
+    script = (
+        "import sys; sys.path.insert(0, 'tools/bench'); import bench; "
+        f"code = bench.main(['--gpu', 'cpu', '--tiny', '--repeats', '1', '--output', {str(output)!r}]); "
+        "loaded = {name.partition('.')[0] for name in sys.modules}; "
+        "assert not loaded & {'espnet', 'espnet2', 's3prl', 'jiwer', 'kaldiio'}, loaded; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=repo_root, check=True, capture_output=True, timeout=300, env=environment)
+    steps = {row["step"] for row in json.loads(output.read_text())}
+    assert {"objective_time", "objective_memory", "train_tokens", "units", "decode_hf_batched"} <= steps
 
 
 def test_the_results_have_the_named_fields(run):

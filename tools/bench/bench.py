@@ -1,8 +1,9 @@
 """Measure each step against what a user would otherwise run, side by side, and print one table.
 
 Every row first checks that both sides give the same result; then they are timed alternately and the
-medians are shown. `make bench` runs all rows on one thread and writes tools/bench/results.json. A new
-row is a function `(repeats, **sizes) -> Row` and one line in ROWS.
+medians are shown. `make bench` runs all rows on one thread and writes tools/bench/results.json, `make
+bench-gpu` those of a GPU, and writes results_gpu.json. A new row is a function `(repeats, **sizes) -> Row`
+and one line in ROWS.
 """
 
 import argparse
@@ -22,28 +23,65 @@ LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Bench(NamedTuple):
-    """A row: its function's module, and sizes that only try it out."""
+    """A row: its function's module, sizes that only try it out, and those of a GPU (None: not run there)."""
 
     module: str
-    tiny: dict[str, int]
+    tiny: dict[str, Any]
+    gpu: dict[str, Any] | None = None
 
 
+SMALL_LOSS = {"utterances": 2, "width": 16, "text_vocabulary": 50, "speech_vocabulary": 200}
+GPU_LOSS = {"utterances": 8, "width": 1024, "dtype": "bfloat16"}
+GPU_DECODING = {"utterances": 64, "width": 1024, "layers": 24}
 ROWS: dict[str, Bench] = {
-    "objective_time": Bench("rows_training", {"utterances": 2, "width": 16, "speech_vocabulary": 200}),
+    "objective_time": Bench("rows_training", SMALL_LOSS, {**GPU_LOSS, "bar": 6.0}),
+    "objective_time_1024": Bench("rows_training", SMALL_LOSS),
+    "objective_memory": Bench("rows_training", SMALL_LOSS, GPU_LOSS),
+    "train_tokens": Bench(
+        "rows_steps",
+        {**SMALL_LOSS, "utterances": 2, "layers": 1, "heads": 2},
+        {
+            "utterances": 128,
+            "width": 1024,
+            "layers": 24,
+            "heads": 16,
+            "text_vocabulary": 50_257,
+            "bar": 10.0,
+            "half": True,
+        },
+    ),
+    "espnet_path": Bench("rows_steps", {"utterances": 20, "width": 32, "layers": 1}),
     "padding": Bench("rows_training", {"utterances": 2000}),
+    "units": Bench(
+        "rows_extraction",
+        {"utterances": 2, "seconds": 1.0, "width": 32, "layers": 3, "layer": 2, "clusters": 20},
+        {"utterances": 64, "seconds": 12.0, "width": 1024, "layers": 24, "layer": 21, "bar": 10.0},
+    ),
     "kmeans": Bench("rows_units", {"frames": 3000, "clusters": 16}),
     "assignment": Bench("rows_units", {"utterances": 2, "frames": 50, "clusters": 30}),
-    "decode_hf1": Bench("rows_decoding", {"utterances": 3, "width": 32, "layers": 2}),
+    "decode_released": Bench(
+        "rows_decoding", {"utterances": 1, "width": 32, "layers": 1}, {**GPU_DECODING, "utterances": 4}
+    ),
+    "decode_hf1": Bench("rows_decoding", {"utterances": 3, "width": 32, "layers": 2}, GPU_DECODING),
+    "decode_hf_batched": Bench(
+        "rows_decoding", {"utterances": 3, "width": 32, "layers": 2, "batch": 2}, GPU_DECODING
+    ),
     "scoring": Bench("rows_scoring", {"utterances": 60}),
     "startup": Bench("rows_scoring", {}),
+    "growth": Bench("rows_scale", {"small": 50, "large": 500}),
 }
 
 
-def measure(name: str, repeats: int, *, tiny: bool = False) -> Any:
-    """The `measure.Row` of one row id. Raises AssertionError where the results are not the peer's."""
+def measure(name: str, repeats: int, *, tiny: bool = False, device: str | None = None) -> Any:
+    """The `measure.Row` of one row id; on `device` with the sizes for a GPU, None = a CPU with its own.
+
+    Raises:
+        AssertionError: the results are not the peer's.
+    """
     bench = ROWS[name]
     function = getattr(importlib.import_module(bench.module), name)
-    return function(repeats, **(bench.tiny if tiny else {}))
+    sizes = {} if device is None else {**(bench.gpu or {}), "device": device}
+    return function(repeats, **{**sizes, **(bench.tiny if tiny else {})})
 
 
 def table(rows: Sequence[Any]) -> str:
@@ -89,9 +127,11 @@ def get_parser() -> argparse.ArgumentParser:
         "--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"only these of: {' '.join(ROWS)}"
     )
     parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of a row")
+    parser.add_argument("--gpu", nargs="?", const="cuda", metavar="DEVICE", help="the rows of a GPU, at its "
+                        "sizes; they need torch, transformers and numpy alone")  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="sizes that only try the rows out")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results.json beside this file "
-                        "for a run of all rows at full size, else none")  # fmt: skip
+    parser.add_argument("--output", type=Path, help="JSON file; default: results.json (--gpu: "
+                        "results_gpu.json) beside this one, for all rows in full; else none")  # fmt: skip
     return parser
 
 
@@ -101,12 +141,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit("error: --repeats must be at least 1")
     output = args.output
     if output is None and not args.rows and not args.tiny:
-        output = HERE / "results.json"
+        output = HERE / ("results_gpu.json" if args.gpu else "results.json")
+    chosen = [name for name in args.rows or ROWS if not args.gpu or ROWS[name].gpu]
     rows, failed = [], False
-    for name in args.rows or ROWS:
+    for name in chosen:
         start = time.perf_counter()
         try:
-            rows.append(measure(name, args.repeats, tiny=args.tiny))
+            rows.append(measure(name, args.repeats, tiny=args.tiny, device=args.gpu))
         except AssertionError as error:
             failed = True
             print(f"bench: {name} FAILED its check: {error}", file=sys.stderr)

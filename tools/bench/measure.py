@@ -1,7 +1,8 @@
 """What every row shares: paired timing, the record that is written, the machine, and the limit.
 
 Times are CPU seconds of this process. The rows run on one thread, so on an idle machine these are the
-wall seconds, and on a busy one they are not disturbed by what else runs.
+wall seconds, and on a busy one they are not disturbed by what else runs. On a GPU they are wall seconds
+until it has finished.
 """
 
 import os
@@ -52,15 +53,25 @@ class Pairs(NamedTuple):
     peer: list[float]
 
 
-def time_pairs(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int) -> Pairs:
-    """CPU seconds of both, alternately, each going first in turn; warm them up before."""
+def now(device: str = "cpu") -> float:
+    """Seconds: of this process's CPU, or on a GPU of the wall once all its work is done."""
+    if device == "cpu":
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def time_pairs(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, device: str = "cpu") -> Pairs:
+    """Seconds of both (see `now`), alternately, each going first in turn; warm them up before."""
     pairs = Pairs([], [])
     for repeat in range(repeats):
         order = [(ours, pairs.ours), (peer, pairs.peer)]
         for function, seconds in order if repeat % 2 == 0 else reversed(order):
-            start = time.process_time()
+            start = now(device)
             function()
-            seconds.append(time.process_time() - start)
+            seconds.append(now(device) - start)
     return pairs
 
 
@@ -98,7 +109,8 @@ def _row(
     ratios: list[float],
     rest: dict[str, Any],
 ) -> Row:
-    defaults = {"limit_share": None, "peak_bytes": None, "machine": machine()}
+    rest = dict(rest)
+    defaults = {"limit_share": None, "peak_bytes": None, "machine": machine(rest.pop("device", "cpu"))}
     span = (min(ratios), max(ratios))
     return Row(step, peer, *map(float, values), unit, ratio, span, **{**defaults, **rest})
 
@@ -114,8 +126,13 @@ def require(condition: bool, message: str) -> None:
 
 
 @cache
-def machine() -> str:
-    """Processor, threads and the versions that matter."""
+def machine(device: str = "cpu") -> str:
+    """Processor or GPU, threads and the versions that matter."""
+    if device != "cpu":
+        import torch
+
+        versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numpy"))
+        return f"{torch.cuda.get_device_name()}; CUDA {torch.version.cuda}; {versions}"
     packages = ("torch", "transformers", "numpy", "scikit-learn", "jiwer")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     number = os.environ.get("OMP_NUM_THREADS", "all")
@@ -133,10 +150,17 @@ def _processor() -> str:
 
 
 @cache
-def peak_flops() -> float:
-    """Highest float32 rate of a square product of 1024, in FLOP/s: the best of five by NumPy and by torch."""
+def peak_flops(device: str = "cpu", half: bool = False) -> float:
+    """Highest rate of a large product, in FLOP/s: float32 on one CPU thread, or measured on the GPU.
+
+    On a CPU: a product of 1024, the best of five by NumPy and by torch.
+    """
     import torch
 
+    if device != "cpu":
+        from espnet_sld.models.flops import measured_peak
+
+        return measured_peak(device, torch.bfloat16 if half else torch.float32)
     left = np.ones((1024, 1024), dtype=np.float32)
     best = float("inf")
     for matrix in (left, torch.from_numpy(left)) * 5:
@@ -146,6 +170,6 @@ def peak_flops() -> float:
     return 2 * 1024**3 / best
 
 
-def limit_share(flops: float, seconds: float) -> float:
+def limit_share(flops: float, seconds: float, device: str = "cpu", dtype: Any = None) -> float:
     """Share of `peak_flops` that `flops` counted operations in `seconds` reach."""
-    return flops / (peak_flops() * seconds)
+    return flops / (peak_flops(device, dtype is not None and dtype.itemsize == 2) * seconds)

@@ -1,9 +1,13 @@
-"""Rows of training: the objective's time, and padding in batches."""
+"""Rows of training: the objective's time and memory, and padding in batches."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from lengths import MAX_POSITIONS, librispeech_like, sequences
-from measure import Row, allowance_row, cost_row, limit_share, require, time_pairs
+from measure import Pairs, Row, allowance_row, cost_row, limit_share, require, time_pairs
+from memory import peak_bytes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,15 +48,20 @@ def released_loss(
     return ce_text + ce_speech + ALPHA * kl
 
 
-def objective_time(
-    repeats: int,
-    *,
-    utterances: int = 8,
-    width: int = 128,
-    text_vocabulary: int = 500,
-    speech_vocabulary: int = 6000,
-) -> Row:
-    """Forward and backward of SLD, output projection included, from the same hidden states."""
+class Objective(NamedTuple):
+    """Ours and the released loss from the same hidden states; each gives (loss, gradients)."""
+
+    ours: Callable[[], tuple[Tensor, ...]]
+    peer: Callable[[], tuple[Tensor, ...]]
+    flops: int  # of the projection's three products on real tokens
+    sizes: str
+
+
+def objective(
+    utterances: int, width: int, text_vocabulary: int, speech_vocabulary: int, device: str, precision: str
+) -> Objective:
+    """SLD and its output projection, forward and backward. Raises AssertionError where the two differ."""
+    dtype = getattr(torch, precision)
     samples = sequences(utterances, text_vocabulary, speech_vocabulary)
     longest = max(len(ids) for ids, _ in samples)
     tokens = torch.zeros(utterances, longest, dtype=torch.long)
@@ -61,11 +70,13 @@ def objective_time(
     for row, (ids, kind) in enumerate(samples):
         tokens[row, : len(ids)] = labels[row, : len(ids)] = torch.from_numpy(ids)
         kinds[row, : len(ids)] = torch.from_numpy(kind)
+    tokens, kinds, labels = (x.to(device) for x in (tokens, kinds, labels))
     generator = torch.Generator().manual_seed(0)
     size = text_vocabulary + 2 + speech_vocabulary
-    padded = torch.randn(utterances, MAX_POSITIONS, width, generator=generator).requires_grad_()
+    padded = torch.randn(utterances, MAX_POSITIONS, width, generator=generator).to(device, dtype)
+    padded.requires_grad_()
     hidden = padded.detach()[:, :longest].clone().requires_grad_()
-    matrix = (torch.randn(size, width, generator=generator) / width**0.5).requires_grad_()
+    matrix = (torch.randn(size, width, generator=generator) / width**0.5).to(device, dtype).requires_grad_()
     # the released code's scope of the KL, so that both compute the same loss
     criterion = SpeechTextCriterion(
         text_vocabulary=text_vocabulary,
@@ -86,30 +97,91 @@ def objective_time(
         loss = released_loss(padded, matrix, labels, text_vocabulary, speech_vocabulary)
         return loss.detach(), *torch.autograd.grad(loss, (padded, matrix))
 
+    exact = dtype == torch.float32
     (loss, to_hidden, to_matrix), (released, to_padded, to_matrix_too) = ours(), peer()
-    require(bool(torch.isclose(loss, released, rtol=1e-5)), f"SLD loss {loss} but released {released}")
+    near = torch.isclose(loss.float(), released.float(), rtol=1e-5 if exact else 2e-2)
+    require(bool(near), f"SLD loss {loss} but released {released}")
     real = kinds != 0
     for name, own, theirs in (
         ("hidden states", to_hidden[real], to_padded[:, :longest][real]),
         ("output matrix", to_matrix, to_matrix_too),
     ):
-        error = float((own - theirs).norm() / theirs.norm())
-        require(error < 1e-4, f"SLD gradients to the {name} differ by {error:.1e} of their norm")
-
-    pairs = time_pairs(ours, peer, repeats)
+        error = float((own - theirs).float().norm() / theirs.float().norm())
+        require(
+            error < (1e-4 if exact else 5e-2),
+            f"SLD gradients to the {name} differ by {error:.1e} of their norm",
+        )
     positions = int(real.sum())
+    return Objective(
+        ours,
+        peer,
+        6 * positions * width * size,
+        f"D = {width}, V = {size}, {utterances} utterances, {positions} tokens; loss and gradients equal",
+    )
+
+
+def objective_time(
+    repeats: int,
+    *,
+    utterances: int = 4,
+    width: int = 128,
+    text_vocabulary: int = 50_257,
+    speech_vocabulary: int = 6000,
+    bar: float = 5.0,
+    device: str = "cpu",
+    dtype: str = "float32",
+    name: str = "objective_time",
+) -> Row:
+    """Forward and backward of SLD, output projection included."""
+    case = objective(utterances, width, text_vocabulary, speech_vocabulary, device, dtype)
+    pairs = time_pairs(case.ours, case.peer, repeats, device)
     return cost_row(
-        "objective_time",
+        name,
         "released loss, padded to 1024",
         pairs,
         unit="ms",
         scale=1e3,
-        bar=5.0,
-        limit_share=limit_share(6 * positions * width * size, float(np.median(pairs.ours))),
-        description=f"SLD forward and backward with the output projection, D = {width}, V = {size} (smaller "
-        f"than the paper's 56 259), {utterances} utterances, {positions} tokens; loss and gradients equal. "
+        bar=bar,
+        device=device,
+        limit_share=limit_share(case.flops, float(np.median(pairs.ours)), device, getattr(torch, dtype)),
+        description=f"SLD forward and backward with the output projection, {case.sizes}. "
         "Limit: the projection's three products on real tokens",
     )
+
+
+def objective_time_1024(repeats: int, *, utterances: int = 2, width: int = 1024, **sizes: int) -> Row:
+    """The same at the paper's width; the projection itself is most of it (ceiling about 4.4 on a CPU)."""
+    return objective_time(
+        repeats, utterances=utterances, width=width, bar=3.0, name="objective_time_1024", **sizes
+    )
+
+
+def objective_memory(
+    repeats: int,
+    *,
+    utterances: int = 4,
+    width: int = 128,
+    text_vocabulary: int = 50_257,
+    speech_vocabulary: int = 6000,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Row:
+    """Peak memory of the same, beyond its inputs: gradients are in it, for both."""
+    case = objective(utterances, width, text_vocabulary, speech_vocabulary, device, dtype)
+    own = [float(peak_bytes(case.ours, device)) for _ in range(repeats)]
+    theirs = [float(peak_bytes(case.peer, device)) for _ in range(repeats)]
+    row = cost_row(
+        "objective_memory",
+        "released loss, padded to 1024",
+        Pairs(own, theirs),
+        unit="MB",
+        scale=1e-6,
+        bar=8.0,
+        device=device,
+        peak_bytes=int(np.median(own)),
+        description=f"peak memory beyond the inputs, gradients included, {case.sizes}",
+    )
+    return row
 
 
 def padding(repeats: int, *, utterances: int = 20_000, batch_bins: int = 24_000) -> Row:
