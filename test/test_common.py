@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import resource
 
 import pytest
 
@@ -82,6 +83,17 @@ def test_tables_are_sorted_by_bytes_and_read_back(tmp_path):
     write_table(tmp_path / "t", rows)
     assert list(read_table(tmp_path / "t")) == ["B", "a-1", "b", "ä"]
     assert read_table(tmp_path / "t") == rows
+
+
+def test_a_write_that_fails_names_its_file(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError) as error, atomic_write(tmp_path / "large") as stream:
+            stream.write("x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.filename == str(tmp_path / "large") and not list(tmp_path.iterdir())
 
 
 def test_a_stamp_holds_while_inputs_options_and_outputs_stay(tmp_path):

@@ -46,7 +46,7 @@ stages() {
   if wanted 2 "speed perturbation ${speed_perturb_factors:-(none)}"; then
     if [ -n "${speed_perturb_factors}" ]; then
       run python3 -m espnet_sld.bin.speed_perturb --in_dir "${org}/${train_set}" \
-        --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}"
+        --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}" --allow_pipes "${allow_pipes}"
     fi
   fi
 
@@ -60,7 +60,7 @@ stages() {
         --num_clusters "${nclusters}" --max_frames "${kmeans_max_frames}" --seed "${kmeans_seed}" \
         ${kmeans_hours:+--hours "${kmeans_hours}"} --kmeans_backend "${kmeans_backend}" \
         --algorithm "${kmeans_algorithm}" --device "${device}" ${batch_seconds:+--batch_seconds "${batch_seconds}"} \
-        --allow_pipes "${allow_pipes}" --out_dir "${kmeans_dir}"
+        --allow_pipes "${allow_pipes}" --channels "${channels}" --out_dir "${kmeans_dir}"
     fi
   fi
 
@@ -71,7 +71,7 @@ stages() {
         --kmeans_dir "${kmeans_dir}" --out_dir "${extracted}/${name}" --num_shards "${nj}" --shard JOB \
         --device "${device}" ${speed_on:+--speed_on "${speed_on}"} \
         ${batch_seconds:+--batch_seconds "${batch_seconds}"} \
-        --allow_pipes "${allow_pipes}"
+        --allow_pipes "${allow_pipes}" --channels "${channels}"
       run python3 -m espnet_sld.bin.gather_units --data_dir "$(audio_dir "${name}")" \
         --out_dir "${extracted}/${name}" --num_shards "${nj}" \
         --dump_dir "${dumpdir}/raw/${name}" --suffix "${unit_suffix}" --lang "${lang}" \

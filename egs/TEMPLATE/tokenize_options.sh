@@ -14,6 +14,7 @@ dev_set=dev               # everything is chosen on this set
 test_sets=test            # each decoded once
 lang=en                   # language, names the transcript files
 allow_pipes=false         # allow commands in wav.scp
+channels=mono             # mono: recordings of several channels are refused | mean: they are averaged
 speed_perturb_factors=    # e.g. "0.9 1.0 1.1"; empty: none
 datadir=data              # Kaldi data directories, as the corpus gives them
 dumpdir=dump              # tokens

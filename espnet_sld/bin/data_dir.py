@@ -80,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.corpus.data_dir import DataDir
 
     def read(path: str) -> DataDir:
-        return DataDir.read(path, text=not args.no_text, allow_pipes=args.allow_pipes)
+        # A recipe's first look at its data: what is missing is told now, all of it, not stages later.
+        look = args.command == "combine"
+        return DataDir.read(path, text=not args.no_text, allow_pipes=args.allow_pipes, check_files=look)
 
     if args.command == "subset":
         _refuse_own_output(args.out_dir, [args.dir])

@@ -5,7 +5,7 @@ import logging
 
 from espnet_sld import cli
 from espnet_sld.units.extract import extract_shard
-from espnet_sld.units.frontends import build_frontend
+from espnet_sld.units.frontends import configured_frontend
 from espnet_sld.units.source import Reading
 
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     result = extract_shard(
         args.data_dir,
         args.out_dir,
-        build_frontend(args.frontend, device=args.device, **cli.key_values(args.frontend_conf)),
+        configured_frontend(args.frontend, cli.key_values(args.frontend_conf), args.device),
         args.kmeans_dir,
         num_shards=args.num_shards,
         shard=args.shard,

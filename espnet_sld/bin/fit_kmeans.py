@@ -5,7 +5,7 @@ import logging
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
-from espnet_sld.units.frontends import build_frontend
+from espnet_sld.units.frontends import configured_frontend
 from espnet_sld.units.kmeans import FitOptions
 from espnet_sld.units.source import Reading
 from espnet_sld.units.train import fit_data_dir
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     if args.max_frames != "all" and not args.max_frames.isdigit():
         raise InputError(f"--max_frames {args.max_frames}: must be a number or all")
-    front_end = build_frontend(args.frontend, device=args.device, **cli.key_values(args.frontend_conf))
+    front_end = configured_frontend(args.frontend, cli.key_values(args.frontend_conf), args.device)
 
     kmeans = fit_data_dir(
         args.data_dir,

@@ -19,6 +19,7 @@ UNKNOWN_WAV_SIZE = 0x7FFFF000
 # soundfile reports this order of magnitude for a stream whose header does not give its length.
 UNKNOWN_FRAMES = 2**40
 BLOCK = 2**20
+OGG, OGG_PAGE = b"OggS", 27 + 255 + 255 * 255  # how a page begins, most bytes that it has
 NIST_HEADER = 1024  # bytes, as good as always
 NIST_NUMBER = re.compile(rb"^(\w+) -i (\d+)", re.MULTILINE)
 SHELL_ONLY = ("&", ";", "<", ">", "`", "$(", "*")
@@ -35,7 +36,8 @@ def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
     """Decode a sound file, and make sure that all of it is there.
 
     Decoders return what they find: a WAV cut short reads as a shorter recording. So the samples are
-    counted against the header. Ogg, whose header does not tell, is not checked.
+    counted against the header, and Ogg, whose header does not tell, is searched for the mark of its end.
+    An MP3 without a length in its first frame (Xing's) cannot be checked.
     """
     import soundfile
 
@@ -45,11 +47,20 @@ def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
             raise InputError(f"{where}: no such file (relative paths start at {Path.cwd()}); correct wav.scp")
         if path.stat().st_size == 0:
             raise InputError(f"{where}: is empty (0 bytes); {REMOVE}")
-        with path.open("rb") as stream:
+        try:
+            stream = path.open("rb")
+        except PermissionError:
+            raise InputError(f"{where}: permission denied; check owner and mode") from None
+        with stream:
             return read_file(stream, where)
     missing = missing_bytes(source)
     if missing:
         raise InputError(f"{where}: truncated, {missing} bytes are missing at the end; {REMOVE}")
+    if not ogg_ends(source):
+        raise InputError(
+            f"{where}: truncated, this Ogg stream has no end; {REMOVE}. A whole one whose writer did not "
+            "mark its end is mended by `ffmpeg -i OLD.ogg -c copy NEW.ogg`"
+        )
     try:
         with soundfile.SoundFile(source) as sound:
             rate, frames = sound.samplerate, sound.frames
@@ -58,7 +69,8 @@ def read_file(source: str | os.PathLike | BinaryIO, where: str) -> Recording:
             else:
                 samples = sound.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        reason = str(error).strip() or type(error).__name__
+        # libsndfile's own words: the whole message would name our stream object
+        reason = getattr(error, "error_string", str(error)).strip() or type(error).__name__
         raise InputError(f"{where}: cannot be decoded, truncated or corrupt ({reason}); {REMOVE}") from None
     if frames >= 0 and samples.shape[0] != frames:
         raise InputError(
@@ -105,6 +117,31 @@ def missing_bytes(stream: BinaryIO) -> int:
             missing = max(0, NIST_HEADER + int(fields[b"sample_count"]) * width - size)
     stream.seek(0)
     return missing
+
+
+def ogg_ends(stream: BinaryIO) -> bool:
+    """Whether an Ogg stream's last page is whole and marked as the last (RFC 3533, section 6); others: True.
+
+    A page: `OggS`, version, flags (4: end of stream), 20 bytes, the number of segments, their lengths.
+    The stream is left at its start.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    head = stream.read(len(OGG))
+    stream.seek(max(0, size - OGG_PAGE))
+    tail = stream.read()
+    stream.seek(0)
+    if head != OGG:
+        return True
+    start = tail.rfind(OGG)
+    while start >= 0:  # the four letters may also be part of the audio
+        page = tail[start:]
+        segments = page[26] if len(page) > 26 else 0
+        lengths = page[27 : 27 + segments]
+        if len(lengths) == segments and 27 + segments + sum(lengths) == len(page):
+            return bool(page[5] & 4)
+        start = tail.rfind(OGG, 0, start)
+    return False
 
 
 def read_ark(path: str, offset: int, where: str) -> Recording:

@@ -78,7 +78,6 @@ def extract_shard(
     if stamp.fresh():
         logging.info("%s is up to date", files["labels"])
         return stamp.result()
-    files["stamp"].unlink(missing_ok=True)
     stream = stream_features(data, front_end, reading, data_dir=data_dir)
     units, seconds = 0, 0.0
     with atomic_write(files["labels"]) as labels, atomic_write(files["seconds"]) as durations:
@@ -91,6 +90,7 @@ def extract_shard(
             duration = item.num_samples / front_end.sample_rate
             durations.write(f"{item.utterance} {duration:.5f}\n")
             units, seconds = units + len(ids), seconds + duration
+        files["stamp"].unlink(missing_ok=True)  # what failed until here left the earlier shard whole
     result = {"utterances": len(data), "units": units, "seconds": round(seconds, 3)}
     stamp.write(**result)
     return result

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.corpus.data_dir import DataDir
+from espnet_sld.corpus.partition import split
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write, read_table
-from espnet_sld.stamps import Stamp
+from espnet_sld.stamps import Stamp, file_digest
 from espnet_sld.units.extract import shard_files
+from espnet_sld.units.source import audio_digest, audio_tables
 from espnet_sld.units.unit_text import deduplicate, ids_to_text
 
 SHOWN = 5
@@ -82,8 +84,8 @@ def gather(
         What report.json holds: unit use.
 
     Raises:
-        InputError: a shard is missing, shards differ in what made them, or their utterances are not those of
-            the data directory.
+        InputError: a shard is missing, shards differ in what made them, or their utterances or their audio
+            are not those of the data directory.
     """
     k = num_clusters or _num_clusters(suffix)
     out_dir, dump_dir = Path(out_dir), Path(dump_dir)
@@ -107,7 +109,6 @@ def gather(
     )
     if stamp.fresh():
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
     seconds: dict[str, str] = {}
     for shard in files:
         if shard["seconds"].stat().st_size:
@@ -116,6 +117,7 @@ def gather(
     with ExitStack() as stack:
         labels = Labels([shard["labels"] for shard in files], stack)
         _check_utterances(set(data.utterances), set(labels.index), data_dir, out_dir)
+        _check_current(files, data, data_dir, out_dir)
         out = stack.enter_context(atomic_write(labels_file))
         ts, rm = (stack.enter_context(atomic_write(dump_dir / name)) for name in names)
         for utterance in data.utterances:
@@ -125,6 +127,7 @@ def gather(
             out.write(f"{utterance} {' '.join(map(str, ids.tolist()))}\n")
             ts.write(f"{utterance} {ids_to_text(ids)}\n")
             rm.write(f"{utterance} {ids_to_text(joined)}\n")
+        stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier files whole
     _write(dump_dir / "utt2spk", (f"{utt} {data.utt2spk[utt]}" for utt in data.utterances))
     _write(dump_dir / "feats_type", ["raw"])
     if "utt2dur" in others:
@@ -198,6 +201,19 @@ def _check_shards(shards: list[dict[str, Path]], out_dir: Path) -> None:
     for key in ("frontend", "centroids", "channels", "speed"):
         if any(options.get(key) != made[0].get(key) for options in made):
             raise InputError(f"{out_dir}/shards: shards were made with different {key}; run stage 4 again")
+
+
+def _check_current(shards: list[dict[str, Path]], data: DataDir, data_dir: str | Path, out_dir: Path) -> None:
+    """The shards are of the audio that the data directory has now: one that fails keeps its earlier files."""
+    tables = {path.name: file_digest(path) for path in audio_tables(data_dir)}
+    for files, part in zip(shards, split(data, len(shards)), strict=True):
+        made = json.loads(files["stamp"].read_text(encoding="utf-8"))
+        before = {Path(name).name: digest for name, digest in made.get("inputs", {}).items()}
+        if before != tables or made["options"].get("audio") != audio_digest(part):
+            raise InputError(
+                f"{out_dir}/shards: {files['labels'].name} is of other audio than {data_dir} has now; "
+                "run stage 4 again"
+            )
 
 
 def _check_utterances(expected: set[str], found: set[str], data_dir: str | Path, out_dir: Path) -> None:

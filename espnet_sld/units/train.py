@@ -75,7 +75,6 @@ def fit_data_dir(
     if stamp.fresh():
         logging.info("%s is up to date", out_dir)
         return KMeans.load(out_dir, k)
-    stamp.path.unlink(missing_ok=True)
 
     features = _Set(data, front_end, reading, data_dir)
     if max_frames is None:
@@ -91,6 +90,7 @@ def fit_data_dir(
         "frames_seen": features.frames,
         "frontend_provenance": getattr(front_end, "provenance", {}),
     }
+    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier fit whole
     kmeans.save(out_dir)
     kmeans.export_mdl(mdl)
     stamp.write(inertia=kmeans.info["inertia"][-1], frames=kmeans.info["frames"])
@@ -125,13 +125,16 @@ class _Set:
 
 def _fit_sample(features: _Set, options: FitOptions, limit: int) -> tuple[KMeans, np.ndarray]:
     """The fit of a sample of at most `limit` frames, and the sample."""
-    from espnet_sld.units.kmeans_fit import fit  # torch, only where it is needed
-
     sample = FrameSample(limit, options.seed)
     for utterance, frames in features.stream("k-means sample"):
         sample.add(utterance, frames)
     frames = sample.result()
-    return fit(frames, options), frames
+    from espnet_sld.units.kmeans_fit import fit  # torch: not before the audio is known to be good
+
+    try:
+        return fit(frames, options), frames
+    except InputError as error:
+        raise InputError(f"{features.data_dir}: {error}") from None
 
 
 def _fit_stream(features: _Set, options: FitOptions) -> KMeans:

@@ -1,5 +1,7 @@
 """Reading audio: what comes out is right, and what cannot be read is refused by name."""
 
+import io
+import re
 from pathlib import Path
 
 import kaldiio
@@ -9,6 +11,7 @@ import soundfile
 
 from espnet_sld.corpus.audio import read_audio, utterances
 from espnet_sld.corpus.data_dir import DataDir, Span
+from espnet_sld.corpus.sources import ogg_ends
 from espnet_sld.corpus.speed import parse_factors, perturb, speed_perturb
 from espnet_sld.errors import InputError
 
@@ -202,6 +205,27 @@ def test_a_file_cut_short_is_refused_whatever_its_container(container, kept, tmp
     path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(InputError, match="truncated"):
         read_audio(path)
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_an_ogg_cut_anywhere_is_refused(codec, tmp_path):
+    path = tmp_path / "a.ogg"
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 5 * 16000)
+    soundfile.write(path, noise, 16000, format="OGG", subtype=codec)
+    assert len(read_audio(path)) == len(noise)
+    whole = path.read_bytes()
+    pages = [match.start() for match in re.finditer(b"OggS", whole)]
+    for end in (*pages[2:], len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match="truncated, this Ogg stream has no end"):
+            read_audio(path)
+
+
+def test_the_letters_of_an_ogg_page_may_be_part_of_the_audio():
+    page = b"OggS\0\4" + bytes(20) + b"\1\12" + b"12OggS3456"
+    assert ogg_ends(io.BytesIO(page)) and not ogg_ends(io.BytesIO(page[:-1]))
+    assert not ogg_ends(io.BytesIO(page.replace(b"\0\4", b"\0\0", 1)))
+    assert ogg_ends(io.BytesIO(b"RIFF")) and ogg_ends(io.BytesIO(b""))
 
 
 def test_stereo_is_averaged_where_asked(tmp_path):

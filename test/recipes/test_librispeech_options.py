@@ -39,6 +39,15 @@ def value(command: list[str], option: str) -> str:
     return command[len(command) - command[::-1].index(option)]  # the last one counts
 
 
+def test_how_audio_is_read_is_told_to_every_command_that_reads_it(recipe):
+    options = ("--channels", "mean", "--allow_pipes", "true", "--speed_perturb_factors", "0.9 1.0 1.1")
+    found = commands(recipe, *options)
+    for name in ("fit_kmeans", "extract_units"):
+        assert {value(command, "--channels") for command in found[name]} == {"mean"}
+    for name in ("data_dir", "speed_perturb", "fit_kmeans", "extract_units"):
+        assert {value(command, "--allow_pipes") for command in found[name]} == {"true"}
+
+
 def test_by_default_it_is_the_papers_system(recipe):
     found = commands(recipe)
     options = dict(zip(*[iter(found["local/data.sh"][0][3:])] * 2, strict=True))

@@ -1,6 +1,7 @@
 """From a data directory of real recordings to asr2's files: sharding, resuming, nothing lost silently."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from espnet_sld.bin import extract_units, fit_kmeans, gather_units
 from espnet_sld.corpus.audio import read_audio
 from espnet_sld.corpus.data_dir import DataDir, Span
 from espnet_sld.errors import InputError
+from espnet_sld.stamps import Stamp
 from espnet_sld.units.frontends import build_frontend
 from espnet_sld.units.kmeans import KMeans
+from espnet_sld.units.source import audio_digest, audio_tables
 from espnet_sld.units.unit_text import MAX_UNITS, deduplicate, text_to_ids
 
 K = 16
@@ -164,8 +167,9 @@ def test_utterance_whose_id_is_its_first_label_keeps_it(tmp_path):
     shards.mkdir()
     (shards / "pseudo_labels_km20.1of1.txt").write_text("17 17 17 5\n5 5 5\n")
     (shards / "utt2dur_km20.1of1.txt").write_text("17 0.06\n5 0.04\n")
-    made = {"frontend": 0, "centroids": 0, "channels": 0}
-    (shards / "pseudo_labels_km20.1of1.done.json").write_text(json.dumps({"options": made}))
+    made = {"frontend": 0, "centroids": 0, "channels": 0, "audio": audio_digest(data)}
+    stamp = shards / "pseudo_labels_km20.1of1.done.json"
+    Stamp(stamp, inputs=audio_tables(tmp_path / "data"), options=made).write()
     gather_units.main(
         f"--data_dir {tmp_path}/data --out_dir {tmp_path} --dump_dir {tmp_path}/dump "
         "--suffix mfcc_km20".split()
@@ -251,6 +255,36 @@ def test_changed_audio_or_another_split_redoes_a_shard(data_dir, kmeans_dir, tmp
         line.split()[0] for line in second.splitlines()
     ]
     assert gather(tmp_path / "data", tmp_path, tmp_path / "dump", 2) == 0
+
+
+def test_bad_audio_costs_nothing_that_was_finished(data_dir, kmeans_dir, tmp_path):
+    """An audio file goes bad, the stages refuse, it comes back: fit and shards are still up to date."""
+    data = DataDir.read(data_dir)
+    copy = tmp_path / "audio.wav"
+    shutil.copy2(data.wav["rec01"], copy)
+    data_dir = replace(data, wav={**data.wav, "rec01": str(copy)}).write(tmp_path / "data")
+    fit_kmeans.main(fit_options(data_dir, tmp_path / "kmeans"))
+    extract(data_dir, tmp_path / "kmeans", tmp_path, 2)
+    finished = sorted(tmp_path.glob("**/*.done.json"))
+    before = {path: path.read_text() for path in [*finished, *tmp_path.glob("shards/*.txt")]}
+    assert len(finished) == 3
+    copy.rename(tmp_path / "whole.wav")
+    copy.write_bytes((tmp_path / "whole.wav").read_bytes()[:-100])
+    for command in (
+        lambda: fit_kmeans.main(fit_options(data_dir, tmp_path / "kmeans")),
+        lambda: extract(data_dir, tmp_path / "kmeans", tmp_path, 2),
+    ):
+        with pytest.raises(InputError, match=r"audio\.wav.*100 bytes are missing"):
+            command()
+    with pytest.raises(
+        InputError, match=r"of2\.txt is of other audio than .*data has now; run stage 4 again"
+    ):
+        gather(data_dir, tmp_path, tmp_path / "dump", 2)
+    (tmp_path / "whole.wav").rename(copy)
+    fit_kmeans.main(fit_options(data_dir, tmp_path / "kmeans"))
+    extract(data_dir, tmp_path / "kmeans", tmp_path, 2)
+    assert {path: path.read_text() for path in before} == before
+    assert gather(data_dir, tmp_path, tmp_path / "dump", 2) == 0
 
 
 def test_utterances_that_do_not_match_are_named(data_dir, kmeans_dir, tmp_path):

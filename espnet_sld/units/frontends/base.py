@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,6 +90,19 @@ def build_frontend(name: str, *, device: str = "cpu", **conf: Any) -> FrontEnd:
     for option, value in conf.items():
         _check_type(name, option, value, options[option].annotation)
     return front_end(*arguments, **({"device": device} if takes_device else {}), **conf)
+
+
+def configured_frontend(name: str, conf: Mapping[str, Any], device: str = "cpu") -> FrontEnd:
+    """`build_frontend` with options that a user wrote, which may have any name.
+
+    Raises:
+        InputError: as `build_frontend`; also for what is no option of a front-end but of the command.
+    """
+    for option in ("device", "name"):
+        if option in conf:
+            command = "--device" if option == "device" else "--frontend"
+            raise InputError(f"front-end '{name}' has no option {option}: it is the command's own, {command}")
+    return build_frontend(name, device=device, **conf)
 
 
 def file_name(model: str, layer: int) -> str:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from espnet_sld.bin import extract_units, fit_kmeans
 from espnet_sld.errors import InputError
 from espnet_sld.units.frontends import build_frontend
 from espnet_sld.units.frontends.base import LAYERED, file_name
@@ -90,3 +91,14 @@ def test_front_ends_with_models_never_load_torchaudio_or_espnet(checkpoint, whis
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n[]\n[]\n"
+
+
+@pytest.mark.parametrize("option", ["device", "name"])
+def test_options_of_the_command_are_no_options_of_the_front_end(option, tmp_path):
+    given = ["--data_dir", str(tmp_path), "--out_dir", str(tmp_path), "--frontend_conf", f"{option}=cpu"]
+    for main, more in (
+        (fit_kmeans.main, ["--num_clusters", "4"]),
+        (extract_units.main, ["--kmeans_dir", "k"]),
+    ):
+        with pytest.raises(InputError, match=f"has no option {option}: it is the command's own, --"):
+            main([*given, *more])
