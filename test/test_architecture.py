@@ -15,24 +15,29 @@ ALLOWED = {
     "criteria": set(),
     "scoring": set(),
     "units": {"corpus"},
+    "images": {"corpus", "units"},
+    "vocoder": {"corpus", "units"},
     "tokens": {"units"},
     "models": {"tokens"},
-    "tasks": {"criteria", "models", "tokens"},
+    "tasks": {"corpus", "criteria", "models", "tokens"},
     "inference": {"corpus", "models", "tokens", "units"},
 }
 ROOMS = {*ALLOWED, "bin"}
+# ESPnet's encoders are built there; only CTC models need them, so the import is inside a function.
+LAZILY = {("inference", "espnet_sld.tasks.encoders")}
 OUTSIDE = {  # heavy packages and the rooms that own them
     "espnet2": {"tasks"},
-    "torch": {"criteria", "units", "models", "tasks", "inference"},
+    "torch": {"criteria", "units", "images", "vocoder", "models", "tasks", "inference"},
     "transformers": {"units", "tokens", "models", "tasks", "inference"},
     "jiwer": {"scoring"},
     "sentencepiece": {"tokens"},
 }
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports(path: Path, at_import: bool = False) -> set[str]:
+    """Modules that a file imports; `at_import`: when it is itself imported."""
+    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -46,6 +51,8 @@ def test_a_room_imports_only_the_floors_below_it(room, repo_root):
     for path in (repo_root / "espnet_sld" / room).rglob("*.py"):
         for name in imports(path):
             parts = name.split(".")
+            if (room, name) in LAZILY and name not in imports(path, at_import=True):
+                continue
             if parts[0] == "espnet_sld" and len(parts) > 1 and parts[1] in ROOMS - {room} - ALLOWED[room]:
                 wrong.append(f"{path.relative_to(repo_root)}: {name}")
     assert wrong == []

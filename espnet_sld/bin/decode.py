@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from espnet_sld import cli
@@ -42,10 +43,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_options(path: str | None) -> dict[str, float]:
+def read_options(path: str | None, defaults: Mapping[str, float] = DEFAULTS) -> dict[str, float]:
     """Decoding options: defaults, overridden by a YAML file whose unknown keys are errors."""
+    known = ", ".join(defaults)
     if path is None:
-        return dict(DEFAULTS)
+        return dict(defaults)
     import yaml
 
     try:
@@ -55,14 +57,14 @@ def read_options(path: str | None) -> dict[str, float]:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(given, dict):
-        raise InputError(f"{path}: not a mapping of options; known: {', '.join(DEFAULTS)}")
-    unknown = sorted(set(given) - set(DEFAULTS))
+        raise InputError(f"{path}: not a mapping of options; known: {known}")
+    unknown = sorted(set(given) - set(defaults))
     if unknown:
-        raise InputError(f"{path}: unknown key {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
+        raise InputError(f"{path}: unknown key {', '.join(unknown)}; known: {known}")
     for key, value in given.items():
-        if type(value) is not type(DEFAULTS[key]) and type(value) is not int:
-            raise InputError(f"{path}: {key} must be a number like {DEFAULTS[key]}, not '{value}'")
-    return {**DEFAULTS, **given}
+        if type(value) is not type(defaults[key]) and type(value) is not int:
+            raise InputError(f"{path}: {key} must be a number like {defaults[key]}, not '{value}'")
+    return {**defaults, **given}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,7 +21,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exp_dir", type=Path, help="experiment, with config.yaml; its relative paths start here"
     )
-    parser.add_argument("--checkpoint", default="valid.ce_text.ave.pth", help="file in it, chosen on dev")
+    parser.add_argument(
+        "--checkpoint",
+        help="file in it, chosen on dev (if not given: valid.ce_text.ave.pth, or valid.ter.ave.pth of CTC)",
+    )
     parser.add_argument("--inference_config", help="default decoding options of the pack, as stage 8's")
     parser.add_argument(
         "--length_stats",
@@ -57,7 +60,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    from espnet_sld.inference.pack import Card, Units, pack_model, pack_tokenizer
+    from espnet_sld.inference.pack import Card, pack_model, pack_tokenizer
     from espnet_sld.scoring.environment import git_revision
 
     name = args.name or args.out.name.removesuffix(".zip")
@@ -65,22 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         logging.warning("no --license: the card will say that it is unknown")
     card = Card(name, args.license, args.language, args.datasets)
     found = _of_experiment(args) if args.exp_dir else {}
-    kmeans_dir, case = args.kmeans_dir or found.get("kmeans_dir"), args.unit_case or found.get("case")
-    for option, value in (("--kmeans_dir", kmeans_dir), ("--unit_case", case)):
-        if not value:
-            raise InputError(
-                f"{option} is needed: it cannot be told from {args.exp_dir or 'a tokeniser alone'}"
-            )
-    conf = cli.key_values(args.frontend_conf)
-    units = Units(
-        Path(kmeans_dir),
-        case,
-        args.num_clusters,
-        args.frontend,
-        conf,
-        args.include_frontend,
-        args.token_lists,
-    )
+    if found.get("ctc"):
+        print(f"{args.out}: digest {_pack_ctc(args, card, found)}")
+        return 0
+    units = _units(args, found)
     if args.exp_dir:
         from espnet_sld.bin.decode import read_options
 
@@ -93,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out,
             units,
             card,
-            checkpoint=args.exp_dir / args.checkpoint,
+            checkpoint=args.exp_dir / (args.checkpoint or "valid.ce_text.ave.pth"),
             length_stats=length_stats,
             decoding=read_options(args.inference_config),
             results=_results(args.exp_dir),
@@ -106,13 +97,54 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _units(args: argparse.Namespace, found: dict[str, Any]) -> Any:
+    """Where the tokenisation is; InputError if nothing tells."""
+    from espnet_sld.inference.pack import Units
+
+    kmeans_dir, case = args.kmeans_dir or found.get("kmeans_dir"), args.unit_case or found.get("case")
+    for option, value in (("--kmeans_dir", kmeans_dir), ("--unit_case", case)):
+        if not value:
+            raise InputError(
+                f"{option} is needed: it cannot be told from {args.exp_dir or 'a tokeniser alone'}"
+            )
+    return Units(
+        Path(kmeans_dir),
+        case,
+        args.num_clusters,
+        args.frontend,
+        cli.key_values(args.frontend_conf),
+        args.include_frontend,
+        args.token_lists,
+    )
+
+
+def _pack_ctc(args: argparse.Namespace, card: Any, found: dict[str, Any]) -> str:
+    """Pack a CTC recogniser, without its decoders; the digest."""
+    from espnet_sld.bin.decode import read_options
+    from espnet_sld.bin.decode_ctc import DEFAULTS
+    from espnet_sld.inference.ctc_pack import pack_ctc
+    from espnet_sld.scoring.environment import git_revision
+
+    return pack_ctc(
+        args.out,
+        _units(args, found) if found["ctc"] == "units" else None,
+        card,
+        checkpoint=args.exp_dir / (args.checkpoint or "valid.ter.ave.pth"),
+        decoding=read_options(args.inference_config, DEFAULTS),
+        results=_results(args.exp_dir),
+        train_text=found.get("train_text"),
+        git=git_revision(),
+    )
+
+
 def _of_experiment(args: argparse.Namespace) -> dict[str, Any]:
     """What config.yaml tells by its names: unit text, k-means, length statistics, transcripts."""
     from espnet_sld.inference.checkpoint import read_config
+    from espnet_sld.inference.ctc_checkpoint import is_ctc
 
     config = read_config(args.exp_dir / "config.yaml")
     data = {row[1]: Path(row[0]) for row in config.get("train_data_path_and_name_and_type") or []}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"ctc": config["input"] if is_ctc(config) else None}
     parts = data["speech"].name.split(".", 2) if "speech" in data else []
     if len(parts) == 3 and parts[1] in ("ts", "rm"):  # text.<case>.<feature>_km<K>
         feature, _, clusters = parts[2].rpartition("_km")

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 from espnet_sld import cli
 from espnet_sld.errors import REQUEUE
@@ -19,6 +20,8 @@ values in force. Running the same command again resumes (--resume true) at the s
 USR1, TERM or Ctrl-C: the step is finished, the state saved, and the exit code 85 says "start me again".
 
   --train_data_path_and_name_and_type FILE,speech,text and FILE,text,text    (likewise --valid_…)
+  --mixture FILE               instead: YAML of data sets with their tasks and weights (docs: --help of
+                               bin.collect_mixture), with --criterion modality --num_image_tokens V_i
   --train_shape_file FILE      lengths of whole sequences (bin.collect_shapes); default: encode all first
   --text_token_type T --text_token_path P  --speech_token_type T --speech_token_path P --num_clusters K
   --max_positions 1024 --max_text 150      longest sequence, longest transcript, in tokens
@@ -40,21 +43,26 @@ example:
 
 def main(argv: list[str] | None = None) -> int:
     """Train as `argv` says."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    return command(sys.argv[1:] if argv is None else list(argv), HELP, load_task)
+
+
+def command(argv: Sequence[str], usage: str, load: Callable[[], type]) -> int:
+    """The command line of a training: `load` imports its task when it is needed."""
+    argv = list(argv)
     if not argv or {"-h", "--help"} & set(argv):
-        print(HELP)
+        print(usage)
         return 0
     with listening():
-        return _train(argv)
+        return _train(argv, load)
 
 
-def _train(argv: list[str]) -> int:
+def _train(argv: list[str], load: Callable[[], type]) -> int:
     record = TrainingRecord(argv)
     if record.finished():
         logging.info("%s: the training is finished and its inputs are unchanged", record.directory)
         return 0
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    task = load_task()
+    task = load()
     if "--help_all" in argv:
         task.get_parser().print_help()
         return 0
@@ -69,16 +77,23 @@ def _train(argv: list[str]) -> int:
 
 
 def load_task() -> type:
-    """`DecoderOnlyTask`, imported without ESPnet's remarks about packages that are not used here."""
+    """`DecoderOnlyTask`; see `quietly`."""
+    with quietly():
+        from espnet_sld.tasks.decoder_only import DecoderOnlyTask
+    return DecoderOnlyTask
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Import without ESPnet's remarks about packages that are not used here."""
     logging.disable(logging.WARNING)
     try:
         # some of ESPnet's modules print, which would stand before --print_config's YAML
         with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
-            from espnet_sld.tasks.decoder_only import DecoderOnlyTask
+            yield
     finally:
         logging.disable(logging.NOTSET)
-    return DecoderOnlyTask
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ _EXPORTS = {
     "CRITERIA": "base",
     "Criterion": "base",
     "DistillationCriterion": "distillation",
+    "ModalityCriterion": "modality",
     "Part": "base",
     "build_criterion": "base",
     "build_distillation": "distillation",

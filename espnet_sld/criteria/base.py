@@ -70,6 +70,7 @@ class Criterion(nn.Module):
 # name → "module:Class". A new loss is one file and one line here, or its import path in the config.
 CRITERIA: dict[str, str] = {
     "speech_text": "espnet_sld.criteria.speech_text:SpeechTextCriterion",
+    "modality": "espnet_sld.criteria.modality:ModalityCriterion",
 }
 
 
@@ -78,7 +79,7 @@ def criterion_class(name: str) -> type[Criterion]:
     path = CRITERIA.get(name, name)
     module_name, separator, class_name = path.partition(":")
     if not separator:
-        known = ", ".join(sorted(CRITERIA))
+        known = ", ".join(CRITERIA)
         raise InputError(f"criterion '{name}' is unknown; use one of: {known}, or 'my_module:MyClass'")
     try:
         found = getattr(importlib.import_module(module_name), class_name)

@@ -134,9 +134,18 @@ class SpeechTextCriterion(Criterion):
         }
 
     def forward(
-        self, hidden: Tensor, output_matrix: Tensor, tokens: Tensor, kinds: Tensor
+        self,
+        hidden: Tensor,
+        output_matrix: Tensor,
+        tokens: Tensor,
+        kinds: Tensor,
+        scale: Tensor | None = None,
     ) -> dict[str, Part]:
-        """Parts of a micro-batch; see `Criterion.forward`. Sums are float32 also under autocast."""
+        """Parts of a micro-batch; see `Criterion.forward`. Sums are float32 also under autocast.
+
+        Args:
+            scale: (B, L) factor of the cross entropy and accuracy of what each position *predicts*; None = 1.
+        """
         size = self.first_piece + self.speech_vocabulary
         if output_matrix.size(0) < size:
             raise ValueError(f"the model has {output_matrix.size(0)} output rows, the vocabulary {size}")
@@ -151,6 +160,8 @@ class SpeechTextCriterion(Criterion):
         if "ce_speech" in self.weights or "ce_smoothed" in self.weights:
             active |= is_speech
         flat = hidden.reshape(-1, hidden.size(-1))
+        if scale is not None:  # only from here on are the masks factors of sums
+            is_text, is_speech = is_text * scale, is_speech * scale
         masks = (is_text, is_speech, in_kl, following)
         sums = self._sums(flat, output_matrix, active, *masks)
         if self.log_unused and bool((passive := (is_ce | in_kl) & ~active).any()):
@@ -198,7 +209,7 @@ class SpeechTextCriterion(Criterion):
             target=following.clamp(min=0),
             text=is_text.flatten()[index].to(exact),
             speech=speech.to(exact),
-            smooth=(speech & (pieces >= 0)).to(exact),
+            smooth=(speech * (pieces >= 0)).to(exact),
             piece=label[: with_kl.numel()],
             num_kl=with_kl.numel(),
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 from espnet_sld.errors import InputError
 from espnet_sld.models.build import build_decoder_only
 from espnet_sld.models.decoder_only import DecoderOnlyLM
+from espnet_sld.tokens.image_ids import ImageTokenizer
 from espnet_sld.tokens.subword import Tokenizer, build_text_tokenizer, build_unit_tokenizer
 from espnet_sld.tokens.templates import Template, get_template
 from espnet_sld.tokens.vocabulary import Vocabulary
@@ -24,7 +25,7 @@ class TrainedModel:
     """Everything that decoding needs.
 
     Attributes:
-        config: all of config.yaml. tokenizers: "speech" and "text".
+        config: all of config.yaml. tokenizers: "speech" and "text", "image" where the vocabulary has it.
     """
 
     model: DecoderOnlyLM
@@ -35,8 +36,9 @@ class TrainedModel:
 
     @property
     def limits(self) -> dict[str, int]:
-        """`max_positions` and `max_text`, as `decode_set` takes them."""
-        return {name: int(self.config[name]) for name in ("max_positions", "max_text")}
+        """`max_positions`, `max_text` and other limits that were given, as `decode_set` takes them."""
+        names = ("max_positions", "max_text", "max_speech", "max_image")
+        return {name: int(self.config[name]) for name in names if self.config.get(name) is not None}
 
 
 def load_checkpoint(
@@ -84,6 +86,8 @@ def assemble_model(
             ),
             "text": build_text_tokenizer(conf["text_token_type"], conf["text_token_path"]),
         }
+        if len(vocabulary.range("image")):
+            tokenizers["image"] = ImageTokenizer(int(conf["num_image_tokens"]))
         template = get_template(conf.get("template") or "asr_sld")
     except KeyError as error:
         raise InputError(f"{config}: no entry {error}; it was not written by training") from None

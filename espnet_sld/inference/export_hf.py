@@ -28,6 +28,8 @@ def export_lm(pack: Pack, out_dir: str | Path) -> Path:
     out_dir = Path(out_dir)
     if out_dir.exists() and not all((out_dir / name).is_file() for name in OWN):
         raise InputError(f"{out_dir}: exists and is no exported model; choose another name or remove it")
+    if pack.info.get("task") == "ctc":
+        raise InputError(f"{pack.root}: a CTC recogniser is no language model; there is nothing to export")
     trained = pack.trained()
     vocabulary, template = trained.vocabulary, trained.template
     end = vocabulary.id(template.end_token)
@@ -136,7 +138,8 @@ output = model.generate(prompt, attention_mask=torch.ones_like(prompt))
 print(tokenizer.decode(output[0, prompt.size(1):], skip_special_tokens=True))
 ```
 
-`generation_config.json` suppresses all ids but text and stops at `<text_end>`. Servers that do not read
-`suppress_tokens` (vLLM does not) need the `allowed_token_ids` of `espnet_sld.json` with each request.
+`generation_config.json` suppresses all ids but text and stops at `<text_end>`. Tested is `generate` as above.
+The directory is a standard one, which servers of causal language models load; none was tried.
+One that does not read `suppress_tokens` needs the `allowed_token_ids` of `espnet_sld.json` with each request.
 The tokenizer decodes hypotheses; it does not encode speech.
 """

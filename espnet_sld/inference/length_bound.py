@@ -10,10 +10,11 @@ from espnet_sld.errors import InputError
 
 @dataclass(frozen=True)
 class LengthBound:
-    """Most generated tokens for a speech part of given length: ⌈ratio·margin·speech⌉ + constant, capped.
+    """Most generated tokens for a condition of given length: ⌈ratio·margin·length⌉ + constant, capped.
 
     Attributes:
-        ratio: highest ratio of text tokens to speech pieces in training. max_text: cap, in text tokens.
+        ratio: highest ratio of target to condition tokens in training (recognition: of text tokens to speech
+            pieces). max_text: cap, in target tokens.
         margin, constant: slack, for faster speech than any in training and for very short utterances.
     """
 
@@ -23,7 +24,7 @@ class LengthBound:
     constant: int = 5
 
     def __call__(self, speech_length: int) -> int:
-        """Bound for `speech_length` pieces, the end token included (hence one more than the text)."""
+        """Bound for a condition of `speech_length` tokens, the end token included (hence one more)."""
         scaled = self.ratio * self.margin * speech_length
         return min(math.ceil(scaled - 1e-9) + self.constant, self.max_text) + 1  # 6.000…1 is 6
 
@@ -34,11 +35,14 @@ class LengthBound:
         """Read `length_stats.json`.
 
         Raises:
-            InputError: the file is missing, damaged or lacks `max_text_per_speech`.
+            InputError: the file is missing, damaged or has neither `max_text_per_speech` (`collect_shapes`)
+                nor `max_target_per_condition` (`collect_mixture`).
         """
         path = Path(path)
         try:
-            ratio = float(json.loads(path.read_text(encoding="utf-8"))["max_text_per_speech"])
+            values = json.loads(path.read_text(encoding="utf-8"))
+            key = "max_target_per_condition"
+            ratio = float(values[key if key in values else "max_text_per_speech"])
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; run the stage that collects lengths (6)") from None
         except (ValueError, KeyError, TypeError) as error:

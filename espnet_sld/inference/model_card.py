@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 CODE = "https://arxiv.org/abs/2311.04534"
+CTC = "https://arxiv.org/abs/2401.11700"
 
 
 def model_card(info: Mapping[str, Any]) -> bytes:
@@ -50,16 +51,23 @@ def _entry(result: Mapping[str, Any]) -> dict[str, Any]:
 def _model_text(info: Mapping[str, Any]) -> str:
     model = info["model"]
     origin = f", initialised from {model['initialised_from']}" if model["initialised_from"] else ""
+    ctc = info.get("task") == "ctc"
+    what = (
+        f"Parallel speech recognition by greedy CTC, trained as in [arXiv 2401.11700]({CTC})"
+        if ctc
+        else f"Decoder-only speech recognition on discrete tokens, as in [arXiv 2311.04534]({CODE})"
+    )
+    longer = "is longer than 30 s" if ctc else f"does not fit {info['decoding']['max_positions']} tokens"
+    times = "the frames at which CTC emits them" if ctc else "the model's likelihood"
     return (
-        f"Decoder-only speech recognition on discrete tokens, as in [arXiv 2311.04534]({CODE}): "
-        f"{model['type']} of {model['parameters'] / 1e6:.1f} M parameters{origin}, "
+        f"{what}: {model['type']} of {model['parameters'] / 1e6:.1f} M parameters{origin}, "
         f"objective `{model['objective']}`, seed {model['seed']}.\n\n"
         "```python\nimport espnet_sld\n\n"
         f'speech2text = espnet_sld.Speech2Text.from_pretrained("{name_or_path(info)}")\n'
         'print(speech2text("speech.wav").text)\n```\n\n'
         f"```sh\nespnet-sld-transcribe --model {name_or_path(info)} speech.wav\n```\n\n"
-        f"Trained on whole utterances; audio that does not fit {info['decoding']['max_positions']} tokens is "
-        "cut at pauses. Word times follow from the model's likelihood and are approximate."
+        f"Trained on whole utterances; audio that {longer} is cut at pauses. Word times follow from {times} "
+        "and are approximate."
     )
 
 
@@ -85,9 +93,12 @@ def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("front-end", f"`{frontend['name']}` {settings}".strip()),
         ("front-end's weights", weights + (f", digest {frontend['digest']}" if frontend["digest"] else "")),
-        ("k-means clusters", str(units["num_clusters"])),
-        ("unit sequence", "equal neighbours joined" if units["case"] == "rm" else "every frame"),
     ]
+    if units is not None:
+        rows += [
+            ("k-means clusters", str(units["num_clusters"])),
+            ("unit sequence", "equal neighbours joined" if units["case"] == "rm" else "every frame"),
+        ]
     text = info.get("text_normalisation")
     if text:
         rows.append(("text", f"{text['case']} case; characters `{text['characters']}`"))

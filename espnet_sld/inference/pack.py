@@ -74,8 +74,8 @@ def pack_tokenizer(out: str | Path, units: Units, card: Card, *, git: str = "unk
         InputError: a file is missing, or the front-end is not k-means'.
     """
     files = _token_lists(units.token_lists)
-    info = {**_common("tokenizer", units, card, git, files), "results": []}
-    return _write(out, info, files)
+    info = {**common_info("tokenizer", units, card, git, files), "results": []}
+    return pack_files(out, info, files)
 
 
 def pack_model(
@@ -112,7 +112,7 @@ def pack_model(
     config, model = trained.config, trained.model
     lists = [*units.token_lists, *_folders(config)]
     files = _token_lists(lists)
-    info = _common("model", units, card, git, files)
+    info = common_info("model", units, card, git, files)
     if int(config["num_clusters"]) != info["units"]["num_clusters"]:
         raise InputError(
             f"{units.kmeans_dir} has {info['units']['num_clusters']} clusters, the model in "
@@ -122,7 +122,7 @@ def pack_model(
     for kind in ("speech", "text"):
         if config[f"{kind}_token_type"] == "hf":
             paths[kind] = f"{LISTS}/hf_{kind}"
-            files |= _hugging_face(trained.tokenizers[kind].model, paths[kind])
+            files |= save_hugging_face(trained.tokenizers[kind].model, paths[kind])
         elif config[f"{kind}_token_type"] == "unit":
             paths[kind] = None
         else:
@@ -144,13 +144,13 @@ def pack_model(
         "text_normalisation": describe_text(train_text) if train_text else None,
         "lengths": _lengths(length_stats),
         "decoding": {**decoding, **trained.limits},
-        "results": [_result(values) for values in results if _same(values, checkpoint.name)],
+        "results": [result_of(values) for values in results if same_checkpoint(values, checkpoint.name)],
     }
     kept = {key: config[key] for key in MODEL_KEYS if key in config}
     kept["backbone_resolved"] = resolved_config(model.backbone)
     files[CONFIG] = json_bytes(kept)
     files[WEIGHTS] = save(_untied(model), {"format": "pt"})
-    return _write(out, info, files)
+    return pack_files(out, info, files)
 
 
 def describe_text(path: Path) -> dict[str, str]:
@@ -163,8 +163,21 @@ def describe_text(path: Path) -> dict[str, str]:
     return {"case": case[key], "characters": "".join(sorted(seen - {" "}))[:MOST_CHARACTERS]}
 
 
-def _common(kind: str, units: Units, card: Card, git: str, files: dict[str, bytes | Path]) -> dict[str, Any]:
-    """What both kinds of pack say; adds the front-end's and k-means' files."""
+def common_info(
+    kind: str, units: Units | None, card: Card, git: str, files: dict[str, bytes | Path]
+) -> dict[str, Any]:
+    """What all kinds of pack say; adds the front-end's and k-means' files. No units: filterbanks."""
+    info = {
+        "kind": kind,
+        "name": card.name,
+        "license": card.license,
+        "language": card.language,
+        "datasets": list(card.datasets),
+        "made_with": {"espnet_sld": __version__, "git": git},
+    }
+    if units is None:
+        fbank = {"name": "fbank", "conf": {}, "digest": None, "included": False}
+        return info | {"frontend": fbank, "units": None}
     if units.case not in CASES:
         raise InputError(f"unit case '{units.case}': must be {' or '.join(CASES)}")
     kmeans = KMeans.load(units.kmeans_dir, units.num_clusters)
@@ -178,19 +191,14 @@ def _common(kind: str, units: Units, card: Card, git: str, files: dict[str, byte
         KMeans(kmeans.centroids, public).save(folder)
         for path in files_of(folder, kmeans.num_clusters):
             files[f"{KMEANS}/{path.name}"] = path.read_bytes()
-    return {
-        "kind": kind,
-        "name": card.name,
-        "license": card.license,
-        "language": card.language,
-        "datasets": list(card.datasets),
-        "made_with": {"espnet_sld": __version__, "git": git},
+    return info | {
         "frontend": front_end,
         "units": {"num_clusters": kmeans.num_clusters, "case": units.case},
     }
 
 
-def _write(out: str | Path, info: dict[str, Any], files: dict[str, bytes | Path]) -> str:
+def pack_files(out: str | Path, info: dict[str, Any], files: dict[str, bytes | Path]) -> str:
+    """Write a pack with its `pack.json` and card; returns its digest."""
     return write_pack(out, info["kind"], {**files, INFO: json_bytes(info), CARD: model_card(info)})
 
 
@@ -218,7 +226,8 @@ def _token_lists(folders: Sequence[Path]) -> dict[str, bytes | Path]:
     return files
 
 
-def _hugging_face(tokenizer: Any, folder: str) -> dict[str, bytes | Path]:
+def save_hugging_face(tokenizer: Any, folder: str) -> dict[str, bytes | Path]:
+    """A Hugging Face tokenizer's files, below `folder` of the pack."""
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer.save_pretrained(temporary)
         return {f"{folder}/{path.name}": path.read_bytes() for path in sorted(Path(temporary).iterdir())}
@@ -249,9 +258,11 @@ def _lengths(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not length statistics ({error!r}); run stage 6 again") from None
 
 
-def _result(values: Mapping[str, Any]) -> dict[str, Any]:
+def result_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pack keeps of a `result.json`."""
     return {key: values[key] for key in RESULT_KEYS if key in values}
 
 
-def _same(values: Mapping[str, Any], checkpoint: str) -> bool:
+def same_checkpoint(values: Mapping[str, Any], checkpoint: str) -> bool:
+    """Whether a `result.json` is this checkpoint's (or does not say)."""
     return values.get("checkpoint") in (None, checkpoint)

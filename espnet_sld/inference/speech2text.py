@@ -91,6 +91,10 @@ class Speech2Text:
         """
         _check_device(device)
         pack = Pack.open(source, digest=digest, revision=revision, **options)
+        if pack.info.get("task") == "ctc":
+            from espnet_sld.inference.ctc_speech2text import CtcSpeech2Text
+
+            return CtcSpeech2Text.from_pack(pack, device, frontend_source)
         try:
             trained, info = pack.trained(device), pack.info
             front_end, units = pack.front_end(device, frontend_source), trained.tokenizers["speech"]
@@ -152,9 +156,13 @@ class Speech2Text:
         """
         wave = read_recording(audio, rate, self.rate, name)
         name = str(audio) if isinstance(audio, str | os.PathLike) else name
-        if self.tokenizer.front_end.num_frames(len(wave)) < 1:
+        if not self.long_enough(len(wave)):
             raise InputError(f"{name}: {len(wave) / self.rate:.4f} s are too short for one frame of features")
         return wave
+
+    def long_enough(self, samples: int) -> bool:
+        """Whether so many samples give a frame of features."""
+        return self.tokenizer.front_end.num_frames(samples) > 0
 
     def transcribe(
         self,
@@ -235,7 +243,7 @@ class Speech2Text:
             spans += [(number, 0, len(wave))] if fits else split(number, 0, len(wave))
         pieces: list[_Piece] = []
         while spans:
-            spans = [span for span in spans if self.tokenizer.front_end.num_frames(span[2] - span[1]) > 0]
+            spans = [span for span in spans if self.long_enough(span[2] - span[1])]
             stretches = [waves[number][start:end] for number, start, end in spans]
             tokens = self.tokenizer(stretches, batch_seconds)
             over: list[_Span] = []

@@ -51,7 +51,8 @@ class Segment:
         start, end: seconds from the beginning of the recording.
         score: Σ log p of the generated tokens, end token included (see `Hypothesis`).
         stopped: "end", or "length" where the length bound came first. loops: the model went in circles.
-        ids: the text tokenizer's own ids. speech: what the model was given; times from the segment's start.
+        ids: the text tokenizer's own ids. speech: what the model was given, None for
+            filterbanks; times from the segment's start.
         words: with times if they were asked for, else empty.
     """
 
@@ -62,7 +63,7 @@ class Segment:
     stopped: str
     loops: bool
     ids: tuple[int, ...]
-    speech: SpeechTokens = field(repr=False)
+    speech: SpeechTokens | None = field(repr=False)
     words: tuple[Word, ...] = field(default=(), repr=False)
 
 

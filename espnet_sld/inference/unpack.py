@@ -83,9 +83,16 @@ class Pack:
             raise InputError(f"{root}: has no {INFO}, or a damaged one; pack again") from None
         return cls(root, manifest["kind"], found, info)
 
+    @property
+    def units(self) -> dict[str, Any]:
+        """Number of clusters and case of the units; InputError if the pack's model hears filterbanks."""
+        if self.info["units"] is None:
+            raise InputError(f"{self.root}: its model hears filterbanks; there are no units in it")
+        return self.info["units"]
+
     def kmeans(self) -> KMeans:
         """The centroids."""
-        return KMeans.load(self.root / KMEANS, self.info["units"]["num_clusters"])
+        return KMeans.load(self.root / KMEANS, self.units["num_clusters"])
 
     def front_end(self, device: str = "cpu", source: str | None = None) -> FrontEnd:
         """The front-end, the same as k-means was fitted with.
@@ -96,11 +103,12 @@ class Pack:
         return build_packed(self.info["frontend"], self.root, device, source)
 
     def trained(self, device: str = "cpu") -> Any:
-        """The `TrainedModel` of a pack of kind "model"."""
+        """The `TrainedModel` of a pack of kind "model", or the `TrainedCtc` of a CTC recogniser's."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from espnet_sld.inference.checkpoint import assemble_model
+        from espnet_sld.inference.ctc_checkpoint import CTC_PATHS, assemble_ctc, is_ctc
 
         if self.kind != "model":
             raise InputError(
@@ -114,7 +122,11 @@ class Pack:
             raise InputError(f"{self.root}: its model cannot be read ({error}); pack again") from None
         if bad := [path for path in paths.values() if path and not safe_path(path)]:
             raise InputError(f"{self.root}: names its tokens '{bad[0]}', which is not in it; do not use it")
-        conf |= {f"{kind}_token_path": path and str(self.root / path) for kind, path in paths.items()}
+        paths = {role: path and str(self.root / path) for role, path in paths.items()}
+        if is_ctc(conf):
+            conf |= {option: paths[role] for role, option in CTC_PATHS.items()}
+            return assemble_ctc(conf, parameters, device, checkpoint=weights, config=config)
+        conf |= {f"{kind}_token_path": path for kind, path in paths.items()}
         return assemble_model(conf, parameters, device, checkpoint=weights, config=config)
 
 
@@ -157,7 +169,7 @@ def lay_out(
     Raises:
         InputError: another k-means or subword model stands there; nothing is overwritten.
     """
-    kmeans_dir, number = Path(kmeans_dir), pack.info["units"]["num_clusters"]
+    kmeans_dir, number = Path(kmeans_dir), pack.units["num_clusters"]
     copies: dict[Path, Path] = {}
     for path in sorted((pack.root / KMEANS).iterdir()):
         copies[kmeans_dir / path.name] = path
@@ -196,8 +208,8 @@ def recipe_options(pack: Pack, frontend_dir: str | Path) -> dict[str, str]:
     name, conf = str(frontend["name"]), dict(frontend["conf"])
     model, _, layer = name.rpartition("/")
     backend = conf.pop("backend", "")
-    options = {"kmeans_feature": name, "nclusters": str(pack.info["units"]["num_clusters"])}
-    options["unit_case"] = str(pack.info["units"]["case"])
+    options = {"kmeans_feature": name, "nclusters": str(pack.units["num_clusters"])}
+    options["unit_case"] = str(pack.units["case"])
     if frontend["included"] and model not in LAYERED:
         options["kmeans_feature"] = f"{frontend_dir}/{model}/{layer}"
     elif frontend["included"]:

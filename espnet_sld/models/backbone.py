@@ -73,6 +73,8 @@ def build_backbone(
     if source and load_weights:
         model = _load(source, settings)
         extend_vocabulary(model, vocabulary_size, init_new_rows, first_new=text_vocabulary)
+        # OPT's padding row would get no gradient where it is a mask; pads themselves come last and are unseen
+        model.get_input_embeddings().padding_idx = None
     else:
         settings.vocab_size = vocabulary_size
         model = AutoModelForCausalLM.from_config(settings, attn_implementation=ATTENTION)

@@ -118,12 +118,16 @@ class TokenBatchSampler:
         self.step, self._pass, self._offset = 0, 0, 0
         self._phase = 0 if self.curriculum_steps > 0 else 1
 
+    def members(self, phase: int, number: int) -> np.ndarray:
+        """Utterances of one pass, in any order; a subclass may repeat some and leave out others."""
+        return self._phases[phase]
+
     # -- one pass ---------------------------------------------------------------------------------
     def pass_batches(self, phase: int, number: int) -> list[np.ndarray]:
         """Micro-batches of one pass (phase 0: curriculum, 1: everything), shuffled."""
         if self._cached != (phase, number):
             rng = np.random.default_rng([self.seed, phase, number])
-            members = rng.permutation(self._phases[phase])
+            members = rng.permutation(self.members(phase, number))
             noise = 1.0 + self.length_noise * (2.0 * rng.random(len(members)) - 1.0)
             order = members[np.argsort(self.lengths[members] * noise, kind="stable")]
             batches = pack(order, self.lengths, self.batch_bins)

@@ -51,16 +51,18 @@ def parse_options(parser: argparse.ArgumentParser, command: Sequence[str]) -> ar
         raise InputError(f"--config: not YAML ({' '.join(str(error).split())})") from None
 
 
-def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
+def check_options(args: argparse.Namespace, names: Sequence[str], kinds: Sequence[str] = ("text",)) -> None:
     """Refuse missing and unsupported options before anything is built.
 
     Args:
-        names: data names that both sets must have.
+        names: data names that both sets must have. kinds: ESPnet's types that they may have.
 
     Raises:
         InputError: names the option and the remedy.
     """
-    needed = ("output_dir", "train_data_path_and_name_and_type", "valid_data_path_and_name_and_type")
+    data = ("train_data_path_and_name_and_type", "valid_data_path_and_name_and_type")
+    mixture = getattr(args, "mixture", None)
+    needed = ("output_dir",) if mixture else ("output_dir", *data)
     missing = [f"--{name}" for name in needed if not getattr(args, name)]
     if missing:
         raise InputError(f"missing option: {', '.join(missing)}")
@@ -69,10 +71,18 @@ def check_options(args: argparse.Namespace, names: Sequence[str]) -> None:
             raise InputError(
                 f"--{name} {getattr(args, name)} is not supported by this task; leave it at {allowed}"
             )
-    for mode in ("train", "valid"):
+    if mixture:
+        given = [
+            f"--{name}" for name in (*data, "train_shape_file", "valid_shape_file") if getattr(args, name)
+        ]
+        if given:
+            raise InputError(f"--mixture names the data sets; leave out {' and '.join(given)}")
+        if args.curriculum_portion < 1.0 and args.curriculum_steps > 0:
+            raise InputError("a curriculum by length is not for a mixture; leave out --curriculum_portion")
+    for mode in () if mixture else ("train", "valid"):
         triples = getattr(args, f"{mode}_data_path_and_name_and_type")
         found = sorted(name for _, name, _ in triples)
-        if found != sorted(names) or any(kind != "text" for *_, kind in triples):
+        if found != sorted(names) or any(kind not in kinds for *_, kind in triples):
             raise InputError(
                 f"--{mode}_data_path_and_name_and_type: expected "
                 + " and ".join(f"FILE,{name},text" for name in names)

@@ -1,7 +1,7 @@
 """Token files in memory: utterance → sequence (cached), its counts, and right-padded batches."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class SequenceDataset:
         preprocess: see `SequencePreprocessor`.
         shape_file: lengths of the assembled sequences; without one everything is encoded at the start.
         cache: keep encoded sequences in memory (not for sampled encodings).
+        choose: utterances → those that are used; None = all.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SequenceDataset:
         *,
         shape_file: str | None = None,
         cache: bool = True,
+        choose: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ):
         self.preprocess, self.cache = preprocess, cache
         self.tables = {name: read_table(path) for path, name in paths}
@@ -69,6 +71,8 @@ class SequenceDataset:
                     f"{self.paths[name]}: utterance {extra} is not in {self.paths[first]}; "
                     "both files must have the same utterances"
                 )
+        if choose is not None:
+            self.utterances = sorted(choose(self.utterances))
         if not self.utterances:
             raise InputError(f"{shape_file or self.paths[first]}: no utterance; run the stages before again")
         self.num_cut = self.num_cut_text = 0
@@ -93,12 +97,12 @@ class SequenceDataset:
         """Log how many utterances did not fit (of those encoded so far)."""
         if self.num_cut or self.num_cut_text:
             logger.warning(
-                "%s: %d utterances were cut to max_positions=%d, %d transcripts to max_text=%d tokens",
+                "%s: %d utterances were cut to max_positions=%d, the targets of %d to %d tokens",
                 next(iter(self.paths.values())),
                 self.num_cut,
                 self.preprocess.max_positions,
                 self.num_cut_text,
-                self.preprocess.max_text,
+                self.preprocess.max_target,
             )
 
     def _encode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,3 +158,21 @@ class SequenceDataset:
             "lengths": torch.from_numpy(lengths),
         }
         return [self.utterances[int(index)] for index in indices], batch
+
+    def part(self, indices: np.ndarray, part: int, parts: int) -> tuple[list[str], dict[str, torch.Tensor]]:
+        """Every `parts`-th row of a micro-batch, from row `part` on, and where its masks are in the whole's.
+
+        Where there is none: no name, and a row without a target.
+        """
+        if parts == 1:
+            return self.collate(indices)
+        own = np.arange(part, len(indices), parts)
+        if len(own) == 0:
+            _, batch = self.collate(indices[:1])
+            nothing = torch.zeros_like(batch["kinds"][:, :2])
+            blank = {"tokens": batch["tokens"][:, :2], "kinds": nothing, "lengths": torch.tensor([2])}
+            return [], {**blank, "draws": torch.tensor([0, 2])}
+        names, batch = self.collate(indices[own])
+        starts = np.cumsum([0, *(len(self[int(index)][0]) for index in indices)])
+        batch["draws"] = torch.from_numpy(np.append(starts[own], starts[-1]))
+        return names, batch

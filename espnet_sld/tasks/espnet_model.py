@@ -8,6 +8,7 @@ from torch import Tensor
 
 from espnet_sld.criteria.base import Criterion
 from espnet_sld.models.decoder_only import DecoderOnlyLM
+from espnet_sld.models.flops import FlopCounter
 from espnet_sld.models.masking import mask_generator, mask_inputs
 
 
@@ -93,6 +94,10 @@ class DecoderOnlyESPnetModel(AbsESPnetModel):
             "count_of": [part.count_name for part in parts.values()],
             "sums": torch.stack([part.sum.detach() for part in parts.values()]),
         }
+
+    def flop_counter(self) -> FlopCounter:
+        """For the trainer's estimate of utilisation."""
+        return FlopCounter(self.model)
 
     def collect_feats(self, tokens: Tensor, lengths: Tensor, **kwargs) -> dict[str, Tensor]:
         """Lengths are all there is to collect."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from espnet_sld.errors import InputError
 from espnet_sld.stamps import Stamp
+from espnet_sld.tasks.mixture_file import read_mixture
 
 # Options that may differ between a run and its continuation.
 FREE = {
@@ -45,9 +46,12 @@ FILES = (
     "config",
     "text_token_path",
     "speech_token_path",
+    "token_list",
+    "bpemodel",
     "train_shape_file",
     "valid_shape_file",
     "init_param",
+    "mixture",
 )
 
 
@@ -71,10 +75,17 @@ def input_files(pairs: Sequence[tuple[str, str]]) -> list[str]:
     for option, value in pairs:
         if option.endswith("_data_path_and_name_and_type"):
             value = value.split(",")[0]
+            if Path(value).name == "wav.scp":  # the other tables that decide a set's audio
+                beside = (Path(value).with_name(table) for table in ("segments", "utt2speed"))
+                names += [str(path) for path in beside if path.is_file()]
+        elif option == "soft_labels":
+            value += ".json"  # has a digest of the content
         elif option not in FILES:
             continue
         if Path(value).is_file():
             names.append(value)
+            if option == "mixture":
+                names += read_mixture(value).files
     return names
 
 

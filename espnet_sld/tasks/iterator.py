@@ -62,28 +62,12 @@ class _Steps(Dataset):
         result = []
         for number in range(self.rank, total, self.world):  # ESPnet's batch[rank::world]
             place, part = divmod(number, parts)
-            names, batch = _part(data, micro_batches[place], part, parts)
+            names, batch = data.part(micro_batches[place], part, parts)
             batch["step_counts"] = torch.from_numpy(np.array(counts, dtype=np.float64))
             batch["step"] = torch.tensor([step])
             batch["micro"] = torch.tensor([place, total])
             result.append((names, batch))
         return result
-
-
-def _part(data: SequenceDataset, indices: np.ndarray, part: int, parts: int) -> MicroBatch:
-    """Every `parts`-th row of a micro-batch, from row `part` on, and where their masks are in the whole's."""
-    if parts == 1:
-        return data.collate(indices)
-    own = np.arange(part, len(indices), parts)
-    if len(own) == 0:
-        _, batch = data.collate(indices[:1])
-        nothing = torch.zeros_like(batch["kinds"][:, :2])
-        blank = {"tokens": batch["tokens"][:, :2], "kinds": nothing, "lengths": torch.tensor([2])}
-        return [], {**blank, "draws": torch.tensor([0, 2])}
-    names, batch = data.collate(indices[own])
-    starts = np.cumsum([0, *(len(data[int(index)][0]) for index in indices)])
-    batch["draws"] = torch.from_numpy(np.append(starts[own], starts[-1]))
-    return names, batch
 
 
 def parts_of(micro_batches: int, world: int) -> int:

@@ -1,7 +1,7 @@
 """Out of memory on a GPU: found before training begins, on the largest micro-batch, and explained."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,12 +54,17 @@ def out_of_memory(
 ) -> InputError:
     """The message for a GPU that is too small; `when`: e.g. "in step 17 of epoch 2"."""
     names, batch = micro_batch
-    rows, width = batch["tokens"].shape
+    rows, width = rows_and_width(batch)
     reason = ". ".join(str(error).split(". ")[:3])  # what was asked for, and what the GPU has
     return InputError(
         f"{reason} {when}: {rows} utterances × {width} tokens = {rows * width}, batch_bins={batch_bins} "
         f"({named(names)}); {remedy}"
     )
+
+
+def rows_and_width(batch: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Of a batch: rows, and the longest one's length in what `batch_bins` counts."""
+    return len(batch["lengths"]), int(batch["lengths"].max())
 
 
 def named(utterances: Sequence[str], most: int = 5) -> str:
@@ -89,5 +94,5 @@ def try_largest(
     except torch.OutOfMemoryError as error:
         when = "on the largest micro-batch, tried before training"
         raise out_of_memory(error, largest, bins, when, remedy) from None
-    rows, width = largest[1]["tokens"].shape
+    rows, width = rows_and_width(largest[1])
     logger.info("the largest micro-batch, %d utterances × %d tokens, fits", rows, width)

@@ -43,11 +43,10 @@ NO_SIZE = dict.fromkeys(SIZES, 0.0)
 
 def batch_sizes(batch: Mapping[str, Tensor], counter: FlopCounter | None = None) -> dict[str, float]:
     """Real tokens, padded positions and training FLOPs (all tokens but the first are targets) of a batch."""
-    rows, width = batch["tokens"].shape
     lengths = batch["lengths"].tolist()
-    tokens = sum(lengths)
+    rows, tokens = len(lengths), sum(lengths)
     flops = 0.0 if counter is None else counter.training(lengths, tokens - rows)
-    return {"tokens": tokens, "padded": rows * width, "flops": flops}
+    return {"tokens": tokens, "padded": rows * max(lengths), "flops": flops}
 
 
 class LossMeter:

@@ -53,5 +53,29 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max_text", type=int, default=150, help="Most text tokens")
     group.add_argument(
+        "--max_speech",
+        type=none_or_int,
+        default=None,
+        help="Most speech tokens to generate; default: what a text of max_text tokens leaves",
+    )
+    group.add_argument(
+        "--max_image", type=none_or_int, default=None, help="Most image tokens to generate; default as above"
+    )
+    group.add_argument(
+        "--num_image_tokens", type=none_or_int, default=None, help="Codes of the image quantiser"
+    )
+    group.add_argument(
+        "--mixture",
+        type=none_or_str,
+        default=None,
+        help="YAML that lists data sets with their tasks and weights, instead of the data options",
+    )
+    group.add_argument(
+        "--mixture_stats",
+        type=none_or_str,
+        default=None,
+        help="Output of bin.collect_mixture: lengths, so that training need not encode everything first",
+    )
+    group.add_argument(
         "--mask_token", type=none_or_str, default=None, help="Text token that pads and masks, by name"
     )

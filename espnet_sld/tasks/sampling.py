@@ -8,6 +8,7 @@ import copy
 import hashlib
 import math
 from argparse import Namespace
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class SampledDataset(SequenceDataset):
     replaced by the best segmentation, so that batches keep their token budget.
 
     Args:
-        paths, preprocess, shape_file: see `SequenceDataset`; the shape file has the best segmentations.
+        paths, preprocess, shape_file, choose: see `SequenceDataset`; lengths of the best segmentations.
         sampling: how to draw.
     """
 
@@ -84,11 +85,12 @@ class SampledDataset(SequenceDataset):
         sampling: UnitSampling,
         *,
         shape_file: str | None = None,
+        choose: Callable[[Items[str]], Items[str]] | None = None,
     ):
         self.sampling = sampling
         self._step: int | None = None
         self._drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        super().__init__(paths, preprocess, shape_file=shape_file, cache=False)
+        super().__init__(paths, preprocess, shape_file=shape_file, cache=False, choose=choose)
         self.growth = self._measure()
         planned = np.minimum(np.ceil(self.lengths * self.growth), preprocess.max_positions)
         self.lengths = np.maximum(self.lengths, planned.astype(np.int64))

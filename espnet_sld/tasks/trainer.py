@@ -14,7 +14,6 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.types import str2bool
 
-from espnet_sld.models.flops import FlopCounter
 from espnet_sld.tasks import random_state
 from espnet_sld.tasks.iterator import MicroBatch
 from espnet_sld.tasks.memory import out_of_memory, try_largest
@@ -170,7 +169,7 @@ class DecoderOnlyTrainer(Trainer):
         optimizer.zero_grad(set_to_none=True)  # whatever an unfinished step left
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         meter = LossMeter(inner.criterion.count_names, inner.criterion.weights, device, distributed)
-        counter = FlopCounter(inner.model)
+        counter = inner.flop_counter()
         place = {"steps": len(iterator) // accum, "per_step": accum, "rank": rank, "world": world}
         log = TrainingLog(options, reporter, summary_writer, **place, device=device)
         if resumed is not None:

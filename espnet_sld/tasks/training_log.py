@@ -70,10 +70,10 @@ class TrainingLog:
 
     def _speed(self, values: Mapping[str, float], seconds: float) -> dict[str, float]:
         seconds = max(seconds, 1e-9)
-        return {
-            "tokens_per_second": values["tokens"] / seconds,
-            "mfu": 100.0 * values["flops"] / seconds / (self.peak * self.world),
-        }
+        speed = {"tokens_per_second": values["tokens"] / seconds}
+        if values["flops"]:  # not all models count them
+            speed["mfu"] = 100.0 * values["flops"] / seconds / (self.peak * self.world)
+        return speed
 
     def step_done(self, meter: LossMeter, micro: int, rate: float) -> None:
         """After micro-batch `micro`, the last of its step: a line if it is time for one."""

@@ -1,5 +1,6 @@
 """Subword tokenizers, the joint vocabulary, segments and sequence templates."""
 
+from espnet_sld.tokens import dmlm_templates
 from espnet_sld.tokens.segments import IMAGE, NONE, SPEECH, TEXT, Segment
 from espnet_sld.tokens.sequence import Sequence, assemble
 from espnet_sld.tokens.subword import build_text_tokenizer, build_unit_tokenizer
@@ -19,5 +20,6 @@ __all__ = [
     "assemble",
     "build_text_tokenizer",
     "build_unit_tokenizer",
+    "dmlm_templates",
     "get_template",
 ]

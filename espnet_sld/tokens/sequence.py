@@ -57,7 +57,7 @@ def assemble(
             "raise max_positions or lower the target's maximum"
         )
     kept = {id(segment): len(segment) for segment in contents}
-    excess = sum(kept[id(segment)] for segment in conditions) - room
+    excess = sum(kept[id(segment)] for segment in conditions) - room if conditions else 0
     cut = max(0, excess)
     while excess > 0:
         longest = max(conditions, key=lambda segment: kept[id(segment)])

@@ -99,6 +99,12 @@ class UnitPieceTokenizer(SentencePieceTokenizer):
         super().__init__(model_path)
         self.num_clusters = num_clusters
 
+    @property
+    def silent_ids(self) -> list[int]:
+        """Ids that stand for no unit: SentencePiece's own, and a lone word boundary."""
+        pieces = enumerate(self.model.id_to_piece(list(range(self.size))))
+        return [index for index, piece in pieces if index < 3 or not piece.strip("\u2581")]
+
     def encode(self, text: str) -> list[int]:
         text_to_ids(text, self.num_clusters)  # refuses what is no unit
         return super().encode(text)
@@ -119,6 +125,9 @@ class UnitPieceTokenizer(SentencePieceTokenizer):
             sentencepiece.set_random_generator_seed(seed)
             options = {"enable_sampling": True, "alpha": strength, "nbest_size": -1}
             return thread.submit(self.model.encode, text, **options).result()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return super().decode(ids).replace(" ", "")  # a boundary piece may be generated anywhere
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "type": "unit_sentencepiece", "num_clusters": self.num_clusters}

@@ -63,11 +63,11 @@ class TrainingServer:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def start(self, argv: list[str], **environment: str) -> int:
-        """Start a training; its pid."""
+    def start(self, argv: list[str], program: str = "train", **environment: str) -> int:
+        """Start a training by `bin.<program>`; its pid."""
         log = self.logs / f"{self.started}.log"
         self.started += 1
-        pid = self._ask(argv=argv, env=environment, log=str(log))
+        pid = self._ask(argv=argv, program=program, env=environment, log=str(log))
         self.files[pid] = log
         return pid
 
@@ -143,6 +143,38 @@ def config(token_dir: Path) -> dict:
         "speech_token_type": "unit",
         "num_clusters": CLUSTERS,
         "peak_flops": 1e10,
+        "seed": 3,
+    }
+
+
+@pytest.fixture
+def ctc_config(token_dir: Path) -> dict:
+    """Of `bin.train_ctc`, on the same token files."""
+    return {
+        "encoder": "conformer",
+        "encoder_conf": {
+            "output_size": 24,
+            "attention_heads": 2,
+            "linear_units": 32,
+            "num_blocks": 3,
+            "cnn_module_kernel": 5,
+        },
+        "decoder_conf": {"num_blocks": 1, "attention_heads": 2, "linear_units": 24},
+        "interctc_layers": "1 2",
+        "criterion_conf": {"row": "interaed"},
+        "token_type": "word",
+        "token_list": str(token_dir / "tokens.txt"),
+        "speech_token_type": "unit",
+        "num_clusters": CLUSTERS,
+        "batch_bins": 120,
+        "num_iters_per_epoch": 5,
+        "max_epoch": 4,
+        "optim_conf": {"lr": 0.01},
+        "scheduler": "warmup_cosine",
+        "scheduler_conf": {"warmup_steps": 0.1},
+        "grad_clip": 5.0,
+        "keep_nbest_models": 2,
+        "use_tensorboard": False,
         "seed": 3,
     }
 
