@@ -12,5 +12,10 @@ case ${cmd_backend} in
     export cuda_cmd="slurm.py --signal B:USR1@180"  # training is warned before its time limit: it saves and goes on in a new job
     export decode_cmd="slurm.py"
     ;;
-  *) echo "cmd.sh: cmd_backend=${cmd_backend}: must be local or slurm" >&2; exit 1 ;;
+  ssh) # the machines named in .queue/machines of the recipe's folder, which they all see
+    export train_cmd="ssh.py"
+    export cuda_cmd="ssh.py --grace 60"
+    export decode_cmd="ssh.py"
+    ;;
+  *) echo "cmd.sh: cmd_backend=${cmd_backend}: must be local, slurm or ssh" >&2; exit 1 ;;
 esac

@@ -54,15 +54,19 @@ def visible_gpus() -> list[str]:
 
 
 @dataclass
-class _Running:
+class Running:
+    """A task at work; `places` are its GPUs, or its machine."""
+
     task: Task
     process: subprocess.Popen
-    gpus: list[str]
+    places: list[str]
     started: float = field(default_factory=time.time)
 
 
 class LocalArray:
     """Runs a request's tasks, at most so many at once; owns their processes and GPUs."""
+
+    late = 2.0  # seconds beyond their grace that tasks are waited for
 
     def __init__(self, request: Request):
         if request.number("num_nodes", 1) > 1:
@@ -73,22 +77,28 @@ class LocalArray:
         self.request = request
         self.threads = request.number("num_threads", 1)
         self.gpus_per_task = request.number("gpu", 0)
-        self.free_gpus = visible_gpus() if self.gpus_per_task else []
-        if self.gpus_per_task > len(self.free_gpus):
-            raise InputError(
-                f"{request.name}: --gpu {self.gpus_per_task} asked for, {len(self.free_gpus)} GPU(s) visible;"
-                " see nvidia-smi and CUDA_VISIBLE_DEVICES, or run with --gpu 0 (recipes: --ngpu 0)"
-            )
-        self.limit = request.number("max_jobs_run", max(1, count_cores() // self.threads))
-        if self.gpus_per_task:
-            self.limit = min(self.limit, len(self.free_gpus) // self.gpus_per_task)
+        self.free: list[str] = []  # places that no task has
+        self.limit = self._count_places()
         self.tasks = {task.index: task for task in request.tasks()}
         self.waiting = list(self.tasks.values())
-        self.running: list[_Running] = []
+        self.running: list[Running] = []
         self.done = 0
         self.failed: dict[int, int] = {}
         self.restarts: dict[int, int] = {}
         self.signal = 0
+
+    def _count_places(self) -> int:
+        """How many tasks may run at once; fills `free`."""
+        cores = self.request.number("max_jobs_run", max(1, count_cores() // self.threads))
+        if not self.gpus_per_task:
+            return cores
+        self.free = visible_gpus()
+        if self.gpus_per_task > len(self.free):
+            raise InputError(
+                f"{self.request.name}: --gpu {self.gpus_per_task} asked for, {len(self.free)} GPU(s) visible;"
+                " see nvidia-smi and CUDA_VISIBLE_DEVICES, or run with --gpu 0 (recipes: --ngpu 0)"
+            )
+        return min(cores, len(self.free) // self.gpus_per_task)
 
     def run(self) -> int:
         """Run all; 0 if every task succeeded, 1 if not, 128 + n after signal n."""
@@ -142,16 +152,20 @@ class LocalArray:
     def _start(self, task: Task) -> None:
         environment = dict(os.environ, **dict.fromkeys(task_runner.THREAD_VARIABLES, str(self.threads)))
         environment.setdefault("PYTHONUNBUFFERED", "1")  # so that a log shows what happened until the end
-        gpus = [self.free_gpus.pop(0) for _ in range(self.gpus_per_task)]
+        gpus = [self.free.pop(0) for _ in range(self.gpus_per_task)]
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        runner = self._runner(task, ["--parent", str(os.getpid())])
+        process = subprocess.Popen(runner, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.running.append(Running(task, process, gpus))
+
+    def _runner(self, task: Task, bond: list[str]) -> list[str]:
+        """The words that run a task; `bond`: the runner's option by which it learns of our end."""
         # -S -E: the runner needs no packages and starts faster without looking for them.
         runner = [sys.executable, "-S", "-E", task_runner.__file__, "--log", str(task.log)]
-        runner += ["--result", str(task.result), "--parent", str(os.getpid())]
+        runner += ["--result", str(task.result), *bond]
         runner += ["--grace", self.request.options.get("grace", str(task_runner.GRACE))]
-        runner += [*(["--append"] if task.index in self.restarts else []), "--", *task.command]
-        process = subprocess.Popen(runner, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
-        self.running.append(_Running(task, process, gpus))
+        return [*runner, *(["--append"] if task.index in self.restarts else []), "--", *task.command]
 
     def _collect(self) -> None:
         """Take in what ended."""
@@ -159,7 +173,7 @@ class LocalArray:
             if not self._ended(running):
                 continue
             self.running.remove(running)
-            self.free_gpus += running.gpus
+            self.free += running.places
             result = read_result(running.task.result) or self._result_of_dead_runner(running)
             if result.exit_code == REQUEUE and self._run_again(running.task, result):
                 continue
@@ -180,7 +194,7 @@ class LocalArray:
         self.waiting.insert(0, task)
         return True
 
-    def _ended(self, running: _Running) -> bool:
+    def _ended(self, running: Running) -> bool:
         """Whether the runner ended; what it left in its group is killed before its id can be used again."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         if os.waitid(os.P_PID, running.process.pid, flags) is None:
@@ -189,7 +203,7 @@ class LocalArray:
         running.process.wait()
         return True
 
-    def _result_of_dead_runner(self, running: _Running) -> Result:
+    def _result_of_dead_runner(self, running: Running) -> Result:
         """The runner was killed, or could not write: we write the result in its place."""
         ended = time.time()
         result = Result(
@@ -200,13 +214,13 @@ class LocalArray:
             ended=round(ended, 3),
             command=running.task.command,
             command_digest=command_digest(running.task.command),
-            gpus=",".join(running.gpus),
+            gpus=",".join(running.places),
         )
         with contextlib.suppress(OSError):  # the exit code is what matters; the disk may be full
             write_result(running.task.result, result)
         return result
 
-    def _signal_group(self, running: _Running, signum: int) -> None:
+    def _signal_group(self, running: Running, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(running.process.pid, signum)
 
@@ -215,7 +229,7 @@ class LocalArray:
         stopped = len(self.running)
         for running in self.running:
             self._signal_group(running, signal.SIGTERM)
-        deadline = time.monotonic() + float(self.request.options.get("grace", task_runner.GRACE)) + 2
+        deadline = time.monotonic() + float(self.request.options.get("grace", task_runner.GRACE)) + self.late
         while self.running and time.monotonic() < deadline:
             self._collect()
             time.sleep(POLL_SECONDS)

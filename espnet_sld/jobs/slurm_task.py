@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -21,8 +22,17 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a file, from any directory
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from espnet_sld.jobs import slurm_step
 from espnet_sld.jobs.result import Result
-from espnet_sld.jobs.task import CHECK_SECONDS, THREAD_VARIABLES, Abandoned, leave, run_task, watch_signals
+from espnet_sld.jobs.task import (
+    CHECK_SECONDS,
+    THREAD_VARIABLES,
+    Abandoned,
+    Starter,
+    leave,
+    run_task,
+    watch_signals,
+)
 
 # Slurm itself sends SIGKILL after the site's KillWait or GraceTime; until then a training may save.
 GRACE = 24 * 3600.0
@@ -61,17 +71,21 @@ class Claim:
             return ""
 
 
-def distributed(environment: Mapping[str, str], hosts: list[str], gpus: int) -> tuple[list[str], dict]:
+def distributed(
+    environment: Mapping[str, str], hosts: list[str], gpus: int, marker: Path
+) -> tuple[list[str], dict]:
     """Start a command once per GPU (at least once) on every node, by one step of the job.
 
     Args:
         environment: the batch job's.
         hosts: its nodes.
         gpus: GPUs of each.
+        marker: the file that a process makes which wants the job to be run again (slurm_step.py).
 
     Returns:
-        srun's words to put before the command, and the variables by which the processes find each other
-        (torch.distributed's; each process's own rank is SLURM_PROCID, on its node SLURM_LOCALID).
+        the words to put before the command (srun's, and those of slurm_step.py), and the variables by which
+        the processes find each other (torch.distributed's; each process's own rank is SLURM_PROCID, on its
+        node SLURM_LOCALID).
     """
     per_node = max(gpus, 1)
     total = per_node * len(hosts)
@@ -82,6 +96,7 @@ def distributed(environment: Mapping[str, str], hosts: list[str], gpus: int) -> 
     words += ["--cpus-per-task", str(max(1, cpus // per_node)), "--kill-on-bad-exit=1", "--export=ALL"]
     if cpus < per_node:
         words.append("--overcommit")
+    words += [sys.executable, "-S", "-E", slurm_step.__file__, str(marker)]
     job = int(environment.get("SLURM_JOB_ID", "0"))
     restart = int(environment.get("SLURM_RESTART_COUNT", "0"))
     return words, {
@@ -114,22 +129,34 @@ def run(spec_path: Path) -> int:
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     os.environ["SLURM_EXPORT_ENV"] = "ALL"  # sbatch --export=NONE would reach an inner srun
     words = [*spec["wrapper"], *task["command"]]
+    marker = Path(spec["claims"]) / f"{task['index']}.{job}.{restart}.again"
+    starter = None
     if spec["num_nodes"] > 1:
-        prefix, variables = distributed(os.environ, _hosts(), spec["gpus"])
+        starter = Starter(signal.SIGUSR1, marker.exists)  # srun kills its processes on TERM, passes USR1 on
+        prefix, variables = distributed(os.environ, _hosts(), spec["gpus"], marker)
         os.environ.update(variables)
         words = [*prefix, *words]
     claim = Claim(Path(spec["claims"]) / str(task["index"]), f"{spec['token']} {job} {restart}")
     claim.take()
+    marker.unlink(missing_ok=True)
     result_path = Path(task["result"])
     result_path.unlink(missing_ok=True)
     again = restart > 0 or task["attempt"] > 0
     try:
         result = run_task(
-            Path(task["log"]), result_path, words, GRACE, append=again, facts=facts, still_ours=claim.held
+            Path(task["log"]),
+            result_path,
+            words,
+            GRACE,
+            append=again,
+            facts=facts,
+            still_ours=claim.held,
+            starter=starter,
         )
     except Abandoned:
         print(f"task {task['index']}: another run has begun; this one ({job}, {restart}) ends", flush=True)
         return 1
+    marker.unlink(missing_ok=True)
     claim.give_back()
     return result.exit_code
 

@@ -1,7 +1,7 @@
 """Run one task: log with a head and a foot, result file, and no process left behind whatever dies.
 
 Started by a back-end as a program of its own, the leader of its process group:
-`python task.py --log LOG --result JSON [--parent PID] -- COMMAND…`.
+`python task.py --log LOG --result JSON [--parent PID | --until-eof] -- COMMAND…`.
 
 When the parent dies (also by kill -9) or a signal comes, the whole group gets it, `--grace` seconds to
 finish (a training saves its state then), and SIGKILL. USR1 and USR2, a cluster's warnings, go to the
@@ -16,19 +16,20 @@ import ctypes
 import os
 import platform
 import resource
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, from any directory
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from espnet_sld.jobs.result import Result, command_digest, explain, shell_code, write_result
+from espnet_sld.jobs.result import REQUEUE, Result, command_digest, explain, shell_code, write_result
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 GRACE = 5.0
@@ -37,6 +38,18 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 PASSED_ON = {signal.SIGUSR1, signal.SIGUSR2}
 WATCHED = STOPPING | PASSED_ON | {signal.SIGCHLD}
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A command that only starts processes elsewhere (srun): what it does not tell by itself, and takes ill.
+
+    `stop_with` is the signal it gets in place of a stopping one for the whole group; `wants_another_run` is
+    asked when it ended with 0, and True makes that `REQUEUE`.
+    """
+
+    stop_with: int
+    wants_another_run: Callable[[], bool]
 
 
 class Abandoned(Exception):
@@ -61,7 +74,8 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _start(command: list[str], log: int) -> subprocess.Popen:
+def start(command: list[str], log: int | None = None) -> subprocess.Popen:
+    """Start a command that hears signals again and dies with this process; `log`: where its output goes."""
     own = os.getpid()
 
     def prepare() -> None:
@@ -71,7 +85,9 @@ def _start(command: list[str], log: int) -> subprocess.Popen:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=prepare)
 
 
-def _wait(child: subprocess.Popen, grace: float, still_ours: Callable[[], bool] | None) -> tuple[int, int]:
+def _wait(
+    child: subprocess.Popen, grace: float, still_ours: Callable[[], bool] | None, starter: Starter | None
+) -> tuple[int, int]:
     """Wait for the command; (its code, the signal that stopped it or 0)."""
     stopped_by, deadline = 0, float("inf")
     tick = CHECK_SECONDS if still_ours else 3600.0
@@ -94,7 +110,10 @@ def _wait(child: subprocess.Popen, grace: float, still_ours: Callable[[], bool] 
             child.send_signal(event.si_signo)
         elif event.si_signo in STOPPING and not stopped_by:  # the group's signal reaches us too
             stopped_by, deadline = event.si_signo, time.monotonic() + grace
-            os.killpg(0, stopped_by)
+            if starter:
+                child.send_signal(starter.stop_with)
+            else:
+                os.killpg(0, stopped_by)
     code = shell_code(child.returncode)
     if code and not stopped_by:  # a signal to the whole group may have ended the command before it came to us
         event = signal.sigtimedwait(STOPPING, 0.2)
@@ -111,6 +130,7 @@ def run_task(
     append: bool = False,
     facts: Result | None = None,
     still_ours: Callable[[], bool] | None = None,
+    starter: Starter | None = None,
 ) -> Result:
     """Run `command`, write its log and result. Call `watch_signals` before.
 
@@ -119,6 +139,7 @@ def run_task(
         append: keep what the log has: an earlier attempt of the same task.
         facts: fields to take over into the result (host, submission, attempt, job).
         still_ours: asked every few seconds; False ends the command.
+        starter: the command's work is done by other processes, whose CPU time and memory are not known.
 
     Raises:
         Abandoned: `still_ours` said no.
@@ -138,7 +159,7 @@ def run_task(
     note(f", GPU {gpus}\n#\n" if gpus else "\n#\n")
     stopped_by = returned = 0
     try:
-        child = _start(command, log)
+        child = start(command, log)
     except FileNotFoundError:
         note(f"{command[0]}: command not found\n")
         code = 127
@@ -147,11 +168,13 @@ def run_task(
         code = 126
     else:
         try:
-            code, stopped_by = _wait(child, grace, still_ours)
+            code, stopped_by = _wait(child, grace, still_ours, starter)
         except Abandoned:
             note(f"# Ended at {_now()}: another run of this task has begun\n")
             raise
         returned = child.returncode
+        if returned == 0 and starter and starter.wants_another_run():
+            code = REQUEUE
     ended = time.time()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = replace(
@@ -160,15 +183,16 @@ def run_task(
         seconds=round(ended - started, 3),
         started=round(started, 3),
         ended=round(ended, 3),
-        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-        peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
+        cpu_seconds=0.0 if starter else round(usage.ru_utime + usage.ru_stime, 3),
+        peak_memory_mib=0.0 if starter else round(usage.ru_maxrss / 1024, 1),
         command=command,
         command_digest=command_digest(command),
         gpus=gpus,
         signal=max(0, -returned),
         stopped_by=stopped_by,
     )
-    note(f"# Accounting: {result.cpu_seconds} CPU seconds, peak memory {result.peak_memory_mib} MiB\n")
+    if not starter:
+        note(f"# Accounting: {result.cpu_seconds} CPU seconds, peak memory {result.peak_memory_mib} MiB\n")
     note(f"# Ended ({explain(code)}) at {_now()}, elapsed {result.seconds} seconds\n")
     os.close(log)
     write_result(result_path, result)
@@ -186,6 +210,13 @@ def leave(code: int, stopped: bool) -> None:
     sys.exit(code)
 
 
+def end_at_eof() -> bool:
+    """For `still_ours`: True, but where the standard input is at its end (ssh is gone), stop as by TERM."""
+    if select.select([0], [], [], 0)[0] and not os.read(0, 4096):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return True
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, run, exit with the command's code."""
     watch_signals()
@@ -193,14 +224,24 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--parent", type=int, help="end when this process ends")
+    parser.add_argument("--until-eof", action="store_true", help="end when the standard input does")
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--append", action="store_true", help="keep what the log has")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args(argv)
     try:
+        if options.until_eof and os.getpgrp() != os.getpid():
+            os.setpgrp()  # what is signalled as our group is not to be the login shell
         if options.parent is not None:
             die_with_parent(signal.SIGTERM, options.parent)
-        result = run_task(options.log, options.result, options.command, options.grace, append=options.append)
+        result = run_task(
+            options.log,
+            options.result,
+            options.command,
+            options.grace,
+            append=options.append,
+            still_ours=end_at_eof if options.until_eof else None,
+        )
     except OSError as error:
         print(f"error: {error.filename or options.log}: {error.strerror}", file=sys.stderr)
         leave(1, False)

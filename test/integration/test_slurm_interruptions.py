@@ -86,6 +86,47 @@ def test_code_85_runs_a_task_again_within_its_retries_and_its_log_keeps_all_runs
     assert json.loads((tmp_path / "again.1.json").read_text())["attempt"] == 1
 
 
+# What each process of a step on two nodes does; `runs.0` counts the runs.
+STEP = "echo run >> runs.$SLURM_PROCID; touch started.$SLURM_PROCID; "
+FIRST = "[ $(wc -l < runs.$SLURM_PROCID) = 1 ]"
+
+
+def test_processes_of_a_step_that_ask_to_be_run_again_all_come_to_their_end(slurm_py, tmp_path):
+    script = STEP + "sleep $SLURM_PROCID; " + FIRST + " && touch ended.$SLURM_PROCID && exit 85; true"
+    submitter = slurm_py("--num-nodes", "2", "again.log", "bash", "-c", script)
+    assert submitter.wait() == 0
+    assert "asks to be run again; submitted again (retry 1 of 3)" in submitter.text
+    assert sorted(path.name for path in tmp_path.glob("ended.*")) == ["ended.0", "ended.1"]
+    assert (tmp_path / "runs.1").read_text() == "run\nrun\n"
+
+
+@pytest.mark.parametrize(("end", "code"), [("exit 3", "code 3"), ("kill -9 $$", "code 137")])
+def test_one_process_that_fails_ends_its_step_and_the_task_fails(slurm_py, tmp_path, end, code):
+    script = STEP + f"[ $SLURM_PROCID = 1 ] || exit 85; sleep 1; {end}"
+    submitter = slurm_py("--num-nodes", "2", "failing.log", "bash", "-c", script)
+    assert submitter.wait() == 1
+    assert f"failing failed ({code}" in submitter.text
+    assert (tmp_path / "runs.0").read_text() == "run\n"
+
+
+@pytest.mark.parametrize("how", ["USR1", "TERM", "pre-empted"])
+def test_a_step_on_two_nodes_told_to_stop_goes_on_in_another_job(slurm_py, cluster, tmp_path, how):
+    """A pre-emption's TERM comes to all processes; srun itself would kill them if it got it from the task."""
+    script = f"trap 'sleep 0.5; touch saved.$SLURM_PROCID; exit 85' USR1 TERM; {STEP}"
+    script += f"{FIRST} || exit 0; while true; do sleep 0.1; done"
+    whole = ["--num-nodes", "2", "--num-threads", str(cluster.cpus)]
+    submitter = slurm_py(*whole, "stopped.log", "bash", "-c", script)
+    wait_for(lambda: (tmp_path / "started.0").exists() and (tmp_path / "started.1").exists())
+    if how == "pre-empted":
+        urgent = ["sbatch", "-p", "urgent", "-N2", "-c", str(cluster.cpus), "--output=/dev/null"]
+        cluster.command(*urgent, "--wrap", "sleep 2")
+    else:
+        cluster.command("scancel", "--batch", f"--signal={how}", *queued(cluster))
+    assert submitter.wait() == 0
+    assert "saved its state and asks to be run again; submitted again" in submitter.text
+    assert (tmp_path / "saved.0").exists() and (tmp_path / "saved.1").exists()
+
+
 def test_usr1_reaches_the_command_alone(slurm_py, cluster, tmp_path):
     script = "trap 'echo warned; exit 0' USR1; touch started; while true; do sleep 0.1; done"
     submitter = slurm_py("u.log", "bash", "-c", script)

@@ -99,7 +99,9 @@ def test_a_named_file_must_exist_and_without_one_there_are_rules_too(tmp_path, m
         read_slurm_conf()
 
 
-@pytest.mark.parametrize(("backend", "command"), [("", "run.py"), ("local", "run.py"), ("slurm", "slurm.py")])
+@pytest.mark.parametrize(
+    ("backend", "command"), [("", "run.py"), ("local", "run.py"), ("slurm", "slurm.py"), ("ssh", "ssh.py")]
+)
 def test_the_environment_chooses_the_back_end_of_every_recipe(repo_root, backend, command):
     for recipe in (path.parent for path in repo_root.glob("egs/*/*/cmd.sh")):
         script = ". ./path.sh; . ./cmd.sh; echo $train_cmd $decode_cmd $cuda_cmd"
@@ -115,13 +117,18 @@ def test_an_unknown_back_end_is_an_error(repo_root):
     environment = {"PATH": os.environ["PATH"], "cmd_backend": "sge"}
     folder = repo_root / "egs/mini/asr_sld"
     done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1 and "must be local or slurm" in done.stderr
+    assert done.returncode == 1 and "must be local, slurm or ssh" in done.stderr
 
 
-def test_every_recipe_has_the_one_file(repo_root):
-    recipes = [path.parent for path in repo_root.glob("egs/*/*/cmd.sh")]
-    assert recipes
-    assert [recipe for recipe in recipes if not read_slurm_conf(recipe / "conf/slurm.conf").command] == []
-    conf = read_slurm_conf(repo_root / "egs/TEMPLATE/conf/slurm.conf")
+def test_every_recipe_has_the_same_cmd_sh_and_the_templates_slurm_conf(repo_root):
+    recipes = [path.parent for path in repo_root.glob("egs/*/*/run.sh")]
+    assert len(recipes) >= 5
+    assert len({(recipe / "cmd.sh").read_text() for recipe in recipes}) == 1, "copy egs/mini/asr_sld/cmd.sh"
+    template = repo_root / "egs/TEMPLATE/conf/slurm.conf"
+    different = [
+        recipe for recipe in recipes if (recipe / "conf/slurm.conf").read_text() != template.read_text()
+    ]
+    assert different == []
+    conf = read_slurm_conf(template)
     assert conf.sbatch_words({"gpu": "2", "num_nodes": "1"}) == ["--gres=gpu:2"]
     assert conf.sbatch_words({"signal": "B:USR1@180"}) == ["--signal", "B:USR1@180"]

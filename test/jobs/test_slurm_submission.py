@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -239,8 +240,9 @@ def test_a_claim_passes_to_the_later_run_and_the_earlier_one_notices(tmp_path):
 )
 def test_one_process_per_gpu_with_a_fair_share_of_the_cpus(cpus, gpus, per_node, cpus_each, overcommit):
     environment = {"SLURM_JOB_CPUS_PER_NODE": cpus, "SLURM_JOB_ID": "12"}
-    words, variables = distributed(environment, ["n1", "n2"], gpus)
+    words, variables = distributed(environment, ["n1", "n2"], gpus, Path("marker"))
     assert words[words.index("--ntasks-per-node") + 1] == per_node
     assert words[words.index("--cpus-per-task") + 1] == cpus_each
     assert ("--overcommit" in words) == overcommit
+    assert words[-1] == "marker" and words[-2].endswith("slurm_step.py")
     assert variables["MASTER_ADDR"] == "n1" and variables["WORLD_SIZE"] == str(2 * int(per_node))

@@ -20,11 +20,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import slurm_faults  # noqa: F401 - they register their cases
+import step_faults  # noqa: F401
 import task_faults  # noqa: F401
 from available import unavailable
 from cases import CASES
 from cluster import Cluster
 from workbench import Bench, Row
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from espnet_sld.files import atomic_write
 
 HEAD = """# Faults on a real cluster
 
@@ -61,21 +66,29 @@ def measure(case: Callable[[Bench], Row], cluster: Cluster, folder: Path) -> Row
 
 
 def write(rows: list[Row], folder: Path, version: str, repeat: int) -> None:
-    """faults.json and RESULTS.md; cases that were not run now keep their rows."""
+    """faults.json and the table of RESULTS.md.
+
+    Cases that were not run now keep their rows; so do other campaigns, whose rows stand behind in the one
+    file and under headings of their own in the other.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    stored = folder / "faults.json"
+    stored, report = folder / "faults.json", folder / "RESULTS.md"
     earlier = json.loads(stored.read_text())["rows"] if stored.exists() else []
-    rows = rows + [Row(**row) for row in earlier if row["name"] not in {new.name for new in rows}]
-    rows.sort(key=lambda row: list(CASES).index(row.name))
-    record = {"slurm": version, "host": platform.platform(), "rows": [vars(row) for row in rows]}
-    stored.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    others = [row for row in earlier if row["name"] not in CASES]
+    kept = [row for row in earlier if row["name"] in set(CASES) - {new.name for new in rows}]
+    rows = sorted(rows + [Row(**row) for row in kept], key=lambda row: list(CASES).index(row.name))
+    record = {"slurm": version, "host": platform.platform(), "rows": [vars(row) for row in rows] + others}
     text = HEAD.format(version=version, repeat=repeat, date=time.strftime("%Y-%m-%d"))
     for name in dict.fromkeys(row.name for row in rows):
         same = [row for row in rows if row.name == name]
         worst = max(same, key=lambda row: (not row.expected, row.lost, row.seconds))
         text += f"| {worst.fault} | {worst.slurm} | {worst.outcome} | {worst.seconds:.1f} | {worst.lost} |"
         text += f" {len(same)} |\n"
-    (folder / "RESULTS.md").write_text(text)
+    _, heading, sections = (report.read_text() if report.exists() else "").partition("\n## ")
+    with atomic_write(stored) as stream:
+        stream.write(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    with atomic_write(report) as stream:
+        stream.write(text + heading + sections)
 
 
 def main() -> int:

@@ -71,10 +71,13 @@ class Bench:
         self.submitters: list[Submitter] = []
         self.watchers: list[Watcher] = []
 
-    def submit(self, body: str, *options: str, tasks: int = 2) -> Submitter:
-        """An array of tasks that run `body` (bash; JOB is the index) by a submitter that polls every 5 s."""
+    def submit(self, body: str, *options: str, tasks: int = 2, before: str = "") -> Submitter:
+        """An array of tasks that run `body` (bash; JOB is the index) by a submitter that polls every 5 s.
+
+        `before`: what a task does before it writes that it began.
+        """
         self.tasks = tasks
-        command = ["bash", "-c", TASK.format(body=body)]
+        command = ["bash", "-c", before + TASK.format(body=body)]
         arguments = [*options, f"JOB=1:{tasks}", "t.JOB.log", *command]
         submitter = Submitter(self.folder, self.cluster.environment, *arguments)
         self.submitters.append(submitter)
