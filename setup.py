@@ -28,6 +28,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["espnet_sld", "espnet_sld.*"]),
+    package_data={"espnet_sld.scoring.report": ["*.css", "*.js", "*.json"]},
     install_requires=[
         "torch>=2.13",
         "espnet==202511",
@@ -45,6 +46,7 @@ setup(
         "rapidfuzz>=3",
         "pyyaml>=6",
         "matplotlib>=3.9",
+        "pillow>=10",
         "tensorboard>=2.16",
     ],
     extras_require=EXTRAS,
