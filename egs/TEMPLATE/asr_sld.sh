@@ -17,7 +17,8 @@ asr_tag=                  # suffix of the experiment directory; default: from co
 asr_args=                 # more training options, e.g. "--max_epoch 5"
 backbone=                 # Hugging Face causal LM, directory or name, to start from (text_token_type=hf takes
                           # its tokenizer); default: what asr_config says
-objective=sld             # none | ce | label_smoothing | kl | sld | matched | ce_weighted
+objective=sld             # none | ce | label_smoothing | kl | sld | matched | ce_weighted | own: a criterion of yours,
+                          # which asr_config names with its options (docs/extending.md)
 seed=0                    # initialisation, data order, dropout
 max_text=150              # longest transcript in tokens
 # -- decoding
@@ -25,6 +26,9 @@ inference_config=conf/decode_greedy.yaml  # beam size, batch size
 inference_tag=            # default: the configuration's name
 inference_model=valid.ce_text.ave.pth  # which checkpoint, chosen on dev
 decode_sets=              # default: dev and test sets
+# -- report.html
+report_pages=all          # all (the experiment's and the recipe's) | experiment | none
+report_attention=0        # utterances of the last set whose attention the page shows
 # -- packing
 pack_license=unknown      # licence of the packed model, for its card
 pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include_frontend true"
@@ -55,6 +59,12 @@ if [ -z "${decode_sets}" ]; then
     [[ " ${decode_sets} " == *" ${name} "* ]] || decode_sets+=" ${name}"
   done
 fi
+
+case ${report_pages} in
+  all) recipe_page=(--recipe_dir .) ;;
+  experiment | none) recipe_page=() ;;
+  *) die "--report_pages ${report_pages}: must be all, experiment or none" ;;
+esac
 
 decode_gpu=$((ngpu > 0 ? 1 : 0))          # a set is decoded by one process
 
@@ -91,7 +101,7 @@ stages() {
   fi
 
   if wanted 7 "train ${asr_exp}"; then
-    criterion=(--criterion_conf "objective=${objective}")
+    criterion=(); [ "${objective}" = own ] || criterion=(--criterion_conf "objective=${objective}")
     if [[ ${objective} == matched || ${objective} == ce_weighted ]]; then  # weights from counts on the training set
       derive=(python3 -m espnet_sld.bin.matched_weights --config "${asr_config}" --objective "${objective}"
         --length_stats "${stats}/train/length_stats.json")
@@ -103,7 +113,7 @@ stages() {
     machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
     run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \
       --config "${asr_config}" --output_dir "${asr_exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true \
-      "${criterion[@]}" "${tokens[@]}" \
+      ${criterion[@]+"${criterion[@]}"} "${tokens[@]}" \
       --train_data_path_and_name_and_type "$(raw "${train_dir}" "${unit_text}"),speech,text" \
       --train_data_path_and_name_and_type "$(raw "${train_dir}" "${transcript}"),text,text" \
       --valid_data_path_and_name_and_type "$(raw "${dev_set}" "${unit_text}"),speech,text" \
@@ -130,6 +140,13 @@ stages() {
         --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/decode.json" --out_dir "${out}"
     done
     run python3 -m espnet_sld.bin.results --exp_dir "${asr_exp}"
+    if [ "${report_attention}" != 0 ]; then
+      run ${decode_cmd} --gpu 0 "${asr_exp}/log/attention.log" python3 -m espnet_sld.bin.attention --exp_dir "${asr_exp}" \
+        --checkpoint "${inference_model}" --decoding "${inference_tag}/${decode_sets##* }" \
+        --speech_text "$(raw "${decode_sets##* }" "${unit_text}")" --number "${report_attention}"
+    fi
+    [ "${report_pages}" = none ] || run ${train_cmd} "${asr_exp}/log/report.log" python3 -m espnet_sld.bin.report \
+      --exp_dir "${asr_exp}" ${recipe_page[@]+"${recipe_page[@]}"}
   fi
 
   if wanted 10 "pack ${asr_exp}"; then

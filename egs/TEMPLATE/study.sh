@@ -91,6 +91,10 @@ main() {
     run python3 -m espnet_sld.bin.study "${row_options[@]}" --runs_dir "${study_dir}" --sets "${sets}" \
       --decode_tag "${inference_tag}" --contrasts "${contrasts}" --margin "${margin}" --out "${out}"
   done
+  if [ "${dry_run}" = true ] || compgen -G "exp*/*/*/*/result.json" > /dev/null \
+    || compgen -G "exp*/*/*/*/*/result.json" > /dev/null; then
+    run python3 -m espnet_sld.bin.report --recipe_dir .
+  fi
   run python3 -m espnet_sld.bin.plot_curves --runs_dir "${study_dir}" --rows "$(IFS=,; echo "${names[*]}")" \
     --parts "${parts}" --out "${study_dir}/${study}_curves"
 }

@@ -93,6 +93,7 @@ main() {
   run python3 -m espnet_sld.bin.table --runs_dir "${table}" --run_pattern "asr_sld_{row}_seed{seed}" \
     --rows "$(IFS=,; echo "${listed[*]}")" --sets dev,test,test_voices --contrasts "${contrasts}" \
     --margin "${margin}" --decode_tag decode_greedy --out "${table}/TABLE.md"
+  run python3 -m espnet_sld.bin.report --recipe_dir .
 }
 main
 exit

@@ -1,0 +1,197 @@
+"""What a report needs of one experiment, read from the files that the stages leave."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_sld.errors import InputError
+from espnet_sld.scoring.curves import Curve, read_scalars
+from espnet_sld.scoring.result import COLUMNS, Result, read_json, read_result
+from espnet_sld.scoring.results_md import is_development
+from espnet_sld.scoring.run_info import read_yaml
+from espnet_sld.scoring.trn import read_trn
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """One decoded and scored set.
+
+    Attributes:
+        counts: column of per_utterance.tsv → int64 (N,).
+        references, hypotheses: words, in the order of `utterances`.
+    """
+
+    result: Result
+    directory: Path
+    utterances: list[str]
+    counts: dict[str, np.ndarray]
+    references: list[str]
+    hypotheses: list[str]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """S + I + D (N,)."""
+        return self.counts["sub"] + self.counts["ins"] + self.counts["del"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment directory.
+
+    Attributes:
+        name: as the page calls it: the directory, relative to the recipe's `exp` where it lies deeper.
+        scored: (decode tag, set) → the set, development sets first in each decoding.
+        config: config.yaml, or {} where there is none.
+        curves: phase (`train`, `valid`) → figure → curve.
+        recipe: the folder that relative paths in its files start from; None if it is not found.
+        problems: what could not be read and is therefore not on the page.
+    """
+
+    name: str
+    directory: Path
+    scored: dict[tuple[str, str], ScoredSet]
+    config: dict[str, Any]
+    curves: dict[str, dict[str, Curve]]
+    recipe: Path | None
+    problems: list[str] = field(default_factory=list)
+
+    def path(self, relative: str | os.PathLike) -> Path:
+        """A path of its files, which are relative to the recipe's folder."""
+        return (self.recipe or Path()) / relative
+
+    @property
+    def raw_dir(self) -> Path | None:
+        """`dump/raw`, from the development set's path in the configuration."""
+        data = self.config.get("valid_data_path_and_name_and_type") or []
+        return self.path(Path(data[0][0]).parent.parent) if data else None
+
+
+def read_experiment(directory: str | os.PathLike, name: str | None = None) -> Experiment:
+    """Read an experiment; at least one set must be scored, everything else may be absent.
+
+    Raises:
+        InputError: no scored set, or one whose files do not belong together.
+    """
+    directory = Path(directory)
+    scored = {}
+    for path in sorted(directory.glob("*/*/result.json")):
+        part = read_scored_set(path.parent)
+        scored[path.parent.parent.name, path.parent.name] = part
+    if not scored:
+        raise InputError(
+            f"{directory}: no <decode_tag>/<set>/result.json in it; decode and score a set (stages 8, 9)"
+        )
+    order = sorted(scored, key=lambda key: (key[0], not is_development(key[1]), key[1]))
+    problems: list[str] = []
+    config: dict[str, Any] = {}
+    if (directory / "config.yaml").is_file():
+        config = read_yaml(directory / "config.yaml", "train again (stage 7)")
+    else:
+        problems.append("no config.yaml: no configuration, no token statistics, no audio")
+    recipe = find_recipe(directory, config)
+    if config and recipe is None:
+        problems.append("the data that config.yaml names was not found: no token statistics, no audio")
+    return Experiment(
+        name or directory.resolve().name,
+        directory,
+        {key: scored[key] for key in order},
+        config,
+        _curves(directory, problems),
+        recipe,
+        problems,
+    )
+
+
+def read_scored_set(directory: Path) -> ScoredSet:
+    """`result.json`, `per_utterance.tsv`, `hyp.trn` and `ref.trn` of one set, checked against each other."""
+    utterances, counts = read_counts(directory / "per_utterance.tsv")
+    hypotheses, references = (read_trn(directory / name) for name in ("hyp.trn", "ref.trn"))
+    texts = []
+    for path, table in (("hyp.trn", hypotheses), ("ref.trn", references)):
+        named = _by_utterance(table, utterances)
+        if named is None:
+            raise InputError(f"{directory / path}: other utterances than per_utterance.tsv; score again")
+        texts.append(named)
+    return ScoredSet(
+        read_result(directory / "result.json"), directory, utterances, counts, texts[1], texts[0]
+    )
+
+
+def read_counts(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """All columns of a `per_utterance.tsv`. Raises InputError if it is missing or damaged."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; score that decoding first") from None
+    if not lines or tuple(lines[0].split("\t")) != COLUMNS:
+        raise InputError(f"{path}: its first line is not the header {' '.join(COLUMNS)}; score again")
+    rows = [line.split("\t") for line in lines[1:]]
+    try:
+        table = np.array([[int(value) for value in row[1:]] for row in rows], dtype=np.int64)
+        table = table.reshape(len(rows), len(COLUMNS) - 1)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); score again") from None
+    return [row[0] for row in rows], dict(zip(COLUMNS[1:], table.T, strict=True))
+
+
+def _by_utterance(table: dict[str, str], utterances: Iterable[str]) -> list[str] | None:
+    """Texts in the order of `utterances`; trn ids may have the speaker before them (`spk-utt`)."""
+    utterances = list(utterances)
+    if all(name in table for name in utterances):
+        return [table[name] for name in utterances] if len(table) == len(utterances) else None
+    # both files are in C order of the utterances, so the ids are in step
+    if len(table) != len(utterances):
+        return None
+    pairs = list(zip(table.items(), utterances, strict=True))
+    if not all(key == name or key.endswith(f"-{name}") for (key, _), name in pairs):
+        return None
+    return [text for (_, text), _ in pairs]
+
+
+def find_recipe(directory: Path, config: dict[str, Any]) -> Path | None:
+    """The folder above the experiment, or here, from which the configuration's paths lead to files."""
+    data = config.get("valid_data_path_and_name_and_type") or []
+    for folder in (*directory.resolve().parents, Path.cwd()):
+        if data and (folder / data[0][0]).exists():
+            return folder
+    return None
+
+
+def find_experiments(recipe: str | os.PathLike) -> list[tuple[str, Path]]:
+    """(name, directory) of every scored experiment of a recipe; numbers in names sort by value."""
+    recipe = Path(recipe)
+    found: dict[Path, str] = {}
+    for pattern in ("exp*/*/*/*/result.json", "exp*/*/*/*/*/result.json"):
+        for path in recipe.glob(pattern):
+            directory = path.parents[2]
+            found[directory] = "/".join(directory.relative_to(recipe).parts[1:])
+    return sorted(((name, path) for path, name in found.items()), key=lambda item: _natural(item[0]))
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Numbers in a name sort by value: seed2 before seed10."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [(1, float(part), "") if index % 2 else (0, 0.0, part) for index, part in enumerate(parts)]
+
+
+def _curves(directory: Path, problems: list[str]) -> dict[str, dict[str, Curve]]:
+    curves = {}
+    for phase in ("train", "valid"):
+        if not any((directory / "tensorboard" / phase).glob("events.out.tfevents.*")):
+            problems.append(f"no tensorboard/{phase}: its curves are absent")
+            continue
+        try:
+            curves[phase] = read_scalars(directory / "tensorboard" / phase)
+        except InputError as error:
+            problems.append(str(error))
+    return curves
+
+
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or {} where the file is absent."""
+    return read_json(path) if path.is_file() else {}

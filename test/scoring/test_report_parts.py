@@ -1,0 +1,80 @@
+"""The report's parts: intervals, alignments, what the stage and the command offer, the default options."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet_sld.bin import attention, report
+from espnet_sld.scoring.report.alignment import steps
+from espnet_sld.scoring.report.intervals import rate_intervals
+from espnet_sld.scoring.significance import compare_models
+
+
+def test_intervals_are_those_of_a_comparison_with_no_errors():
+    generator = np.random.default_rng(0)
+    words = generator.integers(0, 9, 70)
+    errors = np.stack([generator.binomial(words, 0.3), generator.binomial(words, 0.05)])
+    found = rate_intervals(errors, words, resamples=2000, seed=3)
+    for row, interval in zip(errors, found, strict=True):
+        expected = compare_models(row, np.zeros_like(row), words, resamples=2000, seed=3)
+        assert interval == pytest.approx(expected.interval95, abs=1e-4)
+
+
+def test_an_alignment_turns_the_reference_into_the_hypothesis():
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        reference, hypothesis = (
+            [str(word) for word in generator.integers(0, 4, generator.integers(0, 9))] for _ in range(2)
+        )
+        path, i, j, heard = steps(reference, hypothesis), 0, 0, []
+        for step in path:
+            assert step != "=" or reference[i] == hypothesis[j]
+            assert step != "S" or reference[i] != hypothesis[j]
+            heard += [] if step == "D" else [hypothesis[j]]
+            i, j = i + (step != "I"), j + (step != "D")
+        assert (i, heard) == (len(reference), hypothesis)
+
+
+@pytest.mark.parametrize(("pages", "given"), [("all", 2), ("experiment", 1), ("none", 0)])
+def test_stage_9_writes_the_pages_that_are_wanted(repo_root, pages, given):
+    options = ["--stage", "9", "--stop_stage", "9", "--dry_run", "true", "--report_attention", "3"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["./run.sh", *options, "--report_pages", pages]
+    folder = repo_root / "egs" / "mini" / "asr_sld"
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if "espnet_sld.bin.report" in line]
+    assert len(lines) == (given > 0)
+    assert sum(line.count("--exp_dir ") + line.count("--recipe_dir .") for line in lines) == given
+    looked = [line for line in done.stdout.splitlines() if "espnet_sld.bin.attention" in line]
+    assert len(looked) == 1 and "decode_greedy/test_voices" in looked[0] and "--number 3" in looked[0]
+
+
+def test_help_fits_a_screen(capsys):
+    for command in (report, attention):
+        with pytest.raises(SystemExit):
+            command.main(["--help"])
+        shown = capsys.readouterr().out
+        assert len(shown.splitlines()) <= 50 and "example:" in shown
+
+
+@pytest.mark.slow
+def test_the_default_options_are_those_of_the_task(repo_root):
+    program = (
+        "import json\nfrom espnet_sld.tasks.decoder_only import DecoderOnlyTask\n"
+        "print('DEFAULTS', json.dumps(DecoderOnlyTask.get_default_config(), sort_keys=True, default=str))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("DEFAULTS "))
+    path = repo_root / "espnet_sld" / "scoring" / "report" / "train_defaults.json"
+    now = json.loads(line.removeprefix("DEFAULTS "))
+    remedy = (
+        "options changed; write them anew: python -c 'import json; from espnet_sld.tasks.decoder_only import "
+        f'DecoderOnlyTask as Task; json.dump(Task.get_default_config(), open("{path}", "w"), indent=1, '
+        "sort_keys=True)'"
+    )
+    assert json.loads(path.read_text()) == now, remedy
