@@ -12,7 +12,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-quick test-all bench bench-gpu lint lock clean
+.PHONY: help install demo test test-quick test-all bench bench-gpu docs lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ bench: install ## measure the steps against what one would run otherwise (CPU, o
 
 bench-gpu: ## the same on a GPU, with the python that is there (PYTHON=…): torch, transformers, numpy, sentencepiece
 	@"$(if $(wildcard $(PYTHON)),$(PYTHON),python3)" tools/bench/bench.py --gpu $(ARGS)
+
+docs: install ## docs/ and the API as HTML in build/site; fails on a missing docstring or a broken link
+	@"$(PYTHON)" tools/make_site.py $(ARGS)
 
 lint: install ## ruff, bash -n, and shellcheck where it is installed
 	@"$(PYTHON)" -m ruff check . && "$(PYTHON)" -m ruff format --check .

@@ -19,7 +19,10 @@ RESOURCES = {
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keeps the example's line breaks and names every default."""
+    """Keeps the example's line breaks and names every default; what has none says so in its own words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
 
 
 def get_parser(description: str, example: str) -> argparse.ArgumentParser:

@@ -3,12 +3,18 @@
 import argparse
 import json
 import logging
+import re
+from datetime import datetime
 from pathlib import Path
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write, read_table, write_table
 from espnet_sld.stamps import Stamp
+
+READY = re.compile(
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) .*INFO: Text tokenizer: "
+)  # the decoders' own log
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -77,7 +83,7 @@ def join_shards(
     strip_task: str = "",
     after: str = "",
 ) -> None:
-    """Join the jobs' hypotheses; time is the sum of the jobs' own, model loading included.
+    """Join the jobs' hypotheses; time is the sum of the jobs' own, from the loaded model on, as for SLD.
 
     Args:
         name, seed: for the report.
@@ -112,7 +118,12 @@ def join_shards(
         }
     durations = read_table(utt2dur)
     audio = sum(float(durations[utterance]) for utterance in hypotheses)
-    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in results)
+    jobs = [json.loads(path.read_text(encoding="utf-8")) for path in results]
+    loading = sum(
+        seconds_of_loading(path.with_suffix(".log"), job["started"])
+        for path, job in zip(results, jobs, strict=True)
+    )
+    seconds = sum(job["seconds"] for job in jobs) - loading
     write_table(out_dir / "text", hypotheses)
     record = {
         "model": name,
@@ -123,6 +134,8 @@ def join_shards(
         "utterances": len(hypotheses),
         "audio_seconds": audio,
         "decode_seconds": seconds,
+        "load_seconds": loading,
+        "cpu_seconds": sum(job["cpu_seconds"] for job in jobs),  # loading included
         "rtf": seconds / audio if audio else None,
         "jobs": num_shards,
     }
@@ -131,6 +144,18 @@ def join_shards(
         stream.write("\n")
     decoding_stamp(out_dir, keys, model, config).write(utterances=len(hypotheses))
     logging.info("%s: %d hypotheses in %.1f s", out_dir, len(hypotheses), seconds)
+
+
+def seconds_of_loading(log: Path, started: float) -> float:
+    """From a job's start until its log says that the model is there; 0 if it never does.
+
+    Args:
+        started: seconds since the epoch.
+    """
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if match := READY.search(line):
+            return max(0.0, datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S,%f").timestamp() - started)
+    return 0.0
 
 
 def number_of_parameters(checkpoint: Path) -> int:

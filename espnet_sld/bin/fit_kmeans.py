@@ -29,26 +29,28 @@ def get_parser() -> argparse.ArgumentParser:
         "--max_frames", default="2000000", help="size of the sample (2 bytes × D each), or all: stream them"
     )
     parser.add_argument("--stream_passes", type=int, default=1, help="passes of --max_frames all")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample and the fit")
-    parser.add_argument(
+    group = parser.add_argument_group("the fit")
+    group.add_argument("--seed", type=int, default=0, help="of the sample and the fit")
+    group.add_argument(
         "--kmeans_backend", choices=("torch", "sklearn"), default="torch", help="sklearn: as SLD's"
     )
-    parser.add_argument(
+    group.add_argument(
         "--algorithm", choices=("lloyd", "minibatch"), default="lloyd", help="torch's algorithm"
     )
-    parser.add_argument("--max_iter", type=int, default=100, help="most passes over the sample")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="stop below this relative gain (torch)")
-    parser.add_argument("--batch_size", type=int, default=10_000, help="frames of a mini-batch")
-    parser.add_argument("--n_init", type=int, default=20, help="initialisations (sklearn)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and fit (torch)")
-    parser.add_argument(
+    group.add_argument("--max_iter", type=int, default=100, help="most passes over the sample")
+    group.add_argument("--tolerance", type=float, default=1e-3, help="stop below this relative gain (torch)")
+    group.add_argument("--batch_size", type=int, default=10_000, help="frames of a mini-batch")
+    group.add_argument("--n_init", type=int, default=20, help="initialisations (sklearn)")
+    group = parser.add_argument_group("reading audio")
+    group.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and fit (torch)")
+    group.add_argument(
         "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 30, on a GPU 300"
     )
-    parser.add_argument(
+    group.add_argument(
         "--reader_threads", type=int, default=0, help="recordings decoded at once; 0: 1, for a GPU 4"
     )
-    parser.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
-    parser.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
+    group.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
+    group.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
     return parser
 
 

@@ -1,58 +1,40 @@
-"""Free Spoken Digit Dataset: isolated digits, and strings of 1–5 digits joined from real recordings."""
+"""Free Spoken Digit Dataset: isolated digits, and strings of digits joined from real recordings."""
 
 import hashlib
 import logging
 import os
-import random
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from espnet_sld.corpus.audio import read_audio
 from espnet_sld.corpus.data_dir import DataDir
-from espnet_sld.corpus.grammar import DIGITS
+from espnet_sld.corpus.digit_grammar import grammar
+from espnet_sld.corpus.fsdd_strings import (
+    SPEAKERS,
+    Token,
+    Utterance,
+    isolated,
+    ordered_strings,
+    strings,
+    strings_once,
+)
 from espnet_sld.corpus.wav import remove_others, whole_wav_seconds, write_wav
 from espnet_sld.errors import InputError
 from espnet_sld.progress import track
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset"
-SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo")
 HELD_OUT_SPEAKER = "yweweler"
 NAME = re.compile(r"^(?P<digit>[0-9])_(?P<speaker>[a-z]+)_(?P<index>[0-9]+)\.wav$")
 SAMPLE_RATE = 16000
 # Indices 0–4 are the data set's official test split.
 TEST_INDICES, DEV_INDICES = range(5), range(5, 10)
-MAX_DIGITS = 5
-SILENCE = (0.05, 0.20)  # seconds between two digits of a string
+ORDERS = ("uniform", "trigram", "control")  # of the digits in strings, see `plan`
 VERSION = 1  # raise it when the same recordings would give other samples
-
-
-@dataclass(frozen=True, order=True)
-class Token:
-    """One recording."""
-
-    speaker: str
-    digit: int
-    index: int
-    path: Path
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """Recordings of one speaker, and the silences (seconds) between them."""
-
-    utt: str
-    tokens: tuple[Token, ...]
-    gaps: tuple[float, ...] = ()
-
-    @property
-    def transcript(self) -> str:
-        return " ".join(DIGITS[token.digit] for token in self.tokens)
 
 
 def clone(download_dir: str | os.PathLike, url: str = URL) -> Path:
@@ -133,61 +115,38 @@ def find_recordings(fsdd_dir: str | os.PathLike) -> dict[tuple[str, int], list[T
     return {key: [same[index] for index in sorted(same)] for key, same in sorted(found.items())}
 
 
-def isolated(tokens: list[Token]) -> list[Utterance]:
-    """Each recording by itself."""
-    return [Utterance(f"{t.speaker}-{t.digit}-{t.index:03d}", (t,)) for t in tokens]
-
-
-def _gaps(count: int, rng: random.Random) -> tuple[float, ...]:
-    return tuple(round(rng.uniform(*SILENCE), 3) for _ in range(count - 1))
-
-
-def strings(name: str, tokens: list[Token], count: int, seed: int) -> list[Utterance]:
-    """`count` strings: speakers in turn, 1–5 digits (uniform), digits uniform, no recording twice in one.
-
-    String i is a function of the seed, the set's name and i.
-    """
-    by_speaker: dict[str, list[list[Token]]] = {}
-    for speaker in SPEAKERS:
-        digits = [[t for t in tokens if t.speaker == speaker and t.digit == d] for d in range(10)]
-        by_speaker[speaker] = digits
-    result = []
-    for i in range(count):
-        speaker = SPEAKERS[i % len(SPEAKERS)]
-        rng = random.Random(f"{seed} {name} {i}")
-        chosen: list[Token] = []
-        for _ in range(rng.randint(1, MAX_DIGITS)):
-            groups = [[t for t in group if t not in chosen] for group in by_speaker[speaker]]
-            chosen.append(rng.choice(rng.choice([group for group in groups if group])))
-        result.append(Utterance(f"{speaker}-{name}-{i:06d}", tuple(chosen), _gaps(len(chosen), rng)))
-    return result
-
-
-def strings_once(name: str, tokens: list[Token], seed: int) -> list[Utterance]:
-    """Strings that use every recording exactly once, so that utterances are independent."""
-    result = []
-    for speaker in SPEAKERS:
-        rng = random.Random(f"{seed} {name} {speaker}")
-        left = [token for token in tokens if token.speaker == speaker]
-        rng.shuffle(left)
-        index = 0
-        while left:
-            length = rng.randint(1, MAX_DIGITS)
-            part, left = left[:length], left[length:]
-            result.append(Utterance(f"{speaker}-{name}-{index:06d}", tuple(part), _gaps(len(part), rng)))
-            index += 1
-    return result
-
-
 def plan(
-    recordings: Mapping[tuple[str, int], list[Token]], counts: Mapping[str, int], seed: int
+    recordings: Mapping[tuple[str, int], list[Token]],
+    counts: Mapping[str, int],
+    seed: int,
+    order: str = "uniform",
 ) -> dict[str, list[Utterance]]:
-    """Set name → utterances. `counts`: strings wanted in train, dev and test."""
+    """Set name → utterances. `counts`: strings wanted in train, dev and test.
+
+    Args:
+        order: uniform: the six sets, strings of 1–5 uniform digits. trigram: strings of 5–8 digits by
+            `digit_grammar` (train has the isolated digits too), and `test_uniform`, whose digits are uniform.
+            control: the same with uniform digits everywhere; its `test_uniform` is that of trigram.
+
+    Raises:
+        InputError: an unknown order.
+    """
+    if order not in ORDERS:
+        raise InputError(f"order of digits '{order}': must be {', '.join(ORDERS)}")
     tokens = [token for group in recordings.values() for token in group]
     ours = [token for token in tokens if token.speaker in SPEAKERS]
     test = [token for token in ours if token.index in TEST_INDICES]
     dev = [token for token in ours if token.index in DEV_INDICES]
     train = [token for token in ours if token.index >= DEV_INDICES.stop]
+    if order != "uniform":
+        table = grammar() if order == "trigram" else None
+        sets = {
+            "train": isolated(train) + ordered_strings("train", train, counts["train"], seed, table),
+            "dev": ordered_strings("dev", dev, counts["dev"], seed, table),
+        }
+        if order == "trigram":
+            sets["test_trigram"] = ordered_strings("trigram", test, counts["test"], seed, table)
+        return {**sets, "test_uniform": ordered_strings("uniform", test, counts["test"], seed, None)}
     return {
         "train": isolated(train) + strings("train", train, counts["train"], seed),
         "dev": isolated(dev) + strings("dev", dev, counts["dev"], seed),
@@ -199,9 +158,14 @@ def plan(
 
 
 def prepare(
-    fsdd_dir: str | os.PathLike, data_dir: str | os.PathLike, counts: Mapping[str, int], *, seed: int = 0
+    fsdd_dir: str | os.PathLike,
+    data_dir: str | os.PathLike,
+    counts: Mapping[str, int],
+    *,
+    seed: int = 0,
+    order: str = "uniform",
 ) -> dict[str, DataDir]:
-    """Write `data_dir/<set>` for all six sets, with 16 kHz wavs in `data_dir/wavs/<set>`.
+    """Write `data_dir/<set>` for all sets of `plan`, with 16 kHz wavs in `data_dir/wavs/<set>`.
 
     The same seed gives the same bytes; a run that was killed continues where it was.
 
@@ -211,7 +175,7 @@ def prepare(
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"--num_{name}_strings {count}: at least 1")
-    sets = plan(find_recordings(fsdd_dir), counts, seed)
+    sets = plan(find_recordings(fsdd_dir), counts, seed, order)
     used = {t for utterances in sets.values() for u in utterances for t in u.tokens}
     digests, cache = {t: _digest(t.path.read_bytes()) for t in used}, {}
     result = {}

@@ -9,6 +9,8 @@ OVERHEAD = 0.03  # what a batch costs besides its samples, as a share of the bud
 
 
 class HasLength(Protocol):
+    """What is batched: it has a `length`."""
+
     length: int
 
 

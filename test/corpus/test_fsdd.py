@@ -11,6 +11,7 @@ import soundfile
 from espnet_sld.bin import prepare_fsdd
 from espnet_sld.corpus import fsdd
 from espnet_sld.corpus.audio import read_audio
+from espnet_sld.corpus.grammar import DIGITS
 from espnet_sld.corpus.repair import validate
 from espnet_sld.errors import InputError
 
@@ -84,7 +85,7 @@ def test_strings_once_use_every_test_recording_once(plan):
 def test_transcripts_are_the_digits_of_the_file_names(plan):
     utterance = plan["test_strings"][3]
     names = [token.path.name[0] for token in utterance.tokens]
-    assert utterance.transcript.split() == [fsdd.DIGITS[int(name)] for name in names]
+    assert utterance.transcript.split() == [DIGITS[int(name)] for name in names]
 
 
 def test_directories_are_valid_and_ids_begin_with_the_speaker(prepared):

@@ -48,7 +48,7 @@ def test_stock_espnet_trains_and_decodes_on_our_tokens(system, recipe):
     (result,) = recipe.folder.glob(f"exp/espnet_{name}_*/decode_beam/test_strings/result.json")
     values = json.loads(result.read_text())
     assert values["utterances"] == 20 and values["ref_words"] > 20
-    assert values["n_params"] > 10_000 and values["rtf"] > 0
+    assert values["n_params"] > 10_000 and values["rtf"] > 0 and values["load_seconds"] > 0
     before = result.with_name("text").stat().st_mtime_ns
     recipe.run("--stage", "8", *options)
     assert result.with_name("text").stat().st_mtime_ns == before, "a finished decoding must not be repeated"

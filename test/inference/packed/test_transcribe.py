@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,9 @@ GOOD = ["plain.flac", "stereo.wav", "low.wav", "compressed.mp3", "free.ogg"]
 def run(packed, sounds, capsys, *more, files=FILES):
     """Exit code, stdout lines, stderr lines."""
     paths = [str(sounds / name) for name in files]
-    code = transcribe.main(["--model", str(packed("plain")), *more, *paths])
+    model = str(packed("plain"))
+    capsys.readouterr()  # packing prints where it is done first
+    code = transcribe.main(["--model", model, *more, *paths])
     captured = capsys.readouterr()
     return code, captured.out.splitlines(), captured.err.splitlines()
 
@@ -130,6 +133,21 @@ def test_names_that_clash_and_wrong_options_are_said_at_once(packed, sounds, tmp
             transcribe.main(arguments)
 
 
+def process(model: Path, paths: list[Path]) -> subprocess.CompletedProcess:
+    """The command as a user runs it."""
+    command = [sys.executable, "-m", "espnet_sld.bin.transcribe", "--model", str(model), *map(str, paths)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_the_exit_code_tells_that_files_failed_and_the_rest_is_done(packed, sounds):
+    done = process(packed("plain"), [sounds / name for name in FILES])
+    assert done.returncode == 1
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [str(sounds / n) for n in GOOD]
+    assert len(done.stderr.splitlines()) == 4 and "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_a_tampered_pack_is_refused_by_the_command(packed, sounds, tmp_path):
     folder = shutil.copytree(packed("plain"), tmp_path / "bad")
@@ -137,11 +155,7 @@ def test_a_tampered_pack_is_refused_by_the_command(packed, sounds, tmp_path):
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    command = [sys.executable, "-m", "espnet_sld.bin.transcribe", "--model", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(sounds / "plain.flac")], capture_output=True, text=True, env=environment
-    )
+    done = process(folder, [sounds / "plain.flac"])
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ") and "model.safetensors: was changed or damaged" in done.stderr

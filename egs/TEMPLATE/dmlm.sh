@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# One decoder-only model over speech, text and images (DMLM): recognition, synthesis, translation, captions.
+# Stages: 1-5 tokenise speech (tokenize.sh), 6 translations, images, joint text tokens, 7 vocoder, 8 listener (the
+# recogniser that judges synthesised speech), 9 lengths, 10 train, 11 generate, 12 score and report.
+. ./path.sh
+. ./cmd.sh
+TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
+. "${TEMPLATE}/common.sh"
+. "${TEMPLATE}/tokenize_options.sh"
+
+# begin options
+# -- this driver
+stop_stage=12             # last stage to run
+# -- translations and images
+target_lang=de            # language that speech is translated into
+translate=local/translate.sh  # called with --text FILE --lang L --out FILE for every set; empty: text.ts.<lang> is there
+images=local/images.sh    # writes the image sets; called with --data_dir and image_opts; empty: no images
+image_opts=               # options for it; quotes keep spaces together
+image_sets="train_digits dev_digits test_digits"  # the first one is for training
+image_quantiser=          # a quantiser's directory, e.g. a DALL-E dVAE's; default: k-means over patches is fitted
+image_conf="--size 8 --channels 1 --patch 2"  # of that fit
+image_codes=64            # size of its codebook, or of the given quantiser's
+# -- speech output
+vocoder_args=             # more options of train_vocoder, e.g. "--steps 3000 --hifigan DIR"
+listener=                 # a packed recogniser that reads what was synthesised; default: one is trained (stage 8)
+listener_config=conf/listener.yaml  # its training; empty: nothing is read
+# -- model and training
+num_nodes=1               # machines that train together, with ngpu each (on a cluster)
+mixture=conf/mixture.yaml # data sets, tasks and weights; @RAW@, @UNITS@, @TEXT@, @TARGET@ stand for dump/raw and the
+                          # names of unit text, transcript and translation
+dmlm_config=conf/train.yaml  # ESPnet-style training configuration
+dmlm_tag=                 # suffix of the experiment directory; default: from config, mixture, units and seed
+dmlm_args=                # more training options, e.g. "--criterion_conf lambda_speech=0.5"
+backbone=                 # Hugging Face causal LM (OPT, GPT-2, Llama types) to start from; default: the config's
+seed=0                    # initialisation, data order, dropout
+max_text=150              # longest text in tokens
+# -- generating
+inference_model=valid.loss.ave.pth  # which checkpoint, chosen on dev
+asr_sets=                 # default: dev and test sets; "none": no set
+tts_sets=                 # default: dev and the first test set
+st_sets=                  # default: as asr_sets
+caption_sets=             # default: the image sets but the first
+inference_tag=            # suffix of the decodings: asr<tag>, tts<tag> …
+# end options
+decode_sets=              # sets that a recipe's derive_options chooses
+option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/dmlm.sh")
+if [ -f local/options.sh ]; then           # the recipe's own options, and derive_options, which reads them
+  . local/options.sh
+  option_files=("${recipe_options:-local/options.sh}" "${option_files[@]}")
+fi
+command_line="$0 $(printf '%q ' "$@")"
+. "${MAIN_ROOT}/utils/parse_options.sh"
+! declare -F derive_options > /dev/null || derive_options
+[ "${text_token_type}" != hf ] || : "${text_tokenizer:=${backbone}}"
+. "${TEMPLATE}/names.sh"
+
+raw() { echo "${dumpdir}/raw/$1/$2"; }
+translation=text.ts.${target_lang}
+read -ra tests <<< "${test_sets}"
+read -ra pictures <<< "${image_sets}"
+[ -n "${images}" ] || pictures=()
+: "${asr_sets:=${decode_sets:-${dev_set} ${test_sets}}}" "${tts_sets:=${dev_set} ${tests[0]:-}}" "${st_sets:=${asr_sets}}"
+: "${caption_sets:=${pictures[*]:1}}"
+for name in asr_sets tts_sets st_sets caption_sets; do [ "${!name}" != none ] || printf -v "${name}" ''; done
+speech_sets=("${train_dir}" "${dev_set}" ${tests[@]+"${tests[@]}"})
+
+# one list for all languages and captions: words by default, else a subword model
+joint_dir=${token_lists}/dmlm_${text_token_type}_${lang}_${target_lang}
+case ${text_token_type} in
+  word | char) joint_path=${joint_dir}/tokens.txt ;;
+  unigram | bpe) joint_path=${joint_dir}/bpe.model ;;
+  hf) joint_path=${text_token_path} ;;
+esac
+vocoder=${expdir}/vocoder/${unit_suffix}
+if [ -z "${image_quantiser}" ]; then
+  fitted=true image_quantiser=${expdir}/image_quantiser/patch_k${image_codes}
+else
+  fitted=false
+fi
+if [ -z "${dmlm_tag}" ]; then
+  for name in "${dmlm_config}" "${mixture}"; do
+    name=$(basename "${name}" .yaml); name=${name#train}; name=${name#mixture}; name=${name#_}
+    dmlm_tag+=${name:+${name}_}
+  done
+  dmlm_tag+=${unit_case}_${unit_token_type}_${unit_suffix}_seed${seed}
+fi
+exp=${expdir}/dmlm_${dmlm_tag}
+stats=${expdir}/dmlm_stats_$(basename "${mixture}" .yaml)_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}
+chosen_mixture=${stats}/mixture.yaml
+
+# In a function, so that bash has read it all before it begins: the file may change while stages run.
+stages() {
+  if [ "${stage}" -le 5 ]; then
+    passed=()
+    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
+      passed+=("--${name}" "${!name}")
+    done
+    last=$((stop_stage < 5 ? stop_stage : 5))
+    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
+  fi
+
+  if wanted 6 "translations, images, joint text tokens"; then
+    if [ -n "${translate}" ]; then
+      for name in "${speech_sets[@]}"; do
+        run "${translate}" --text "$(raw "${name}" "${transcript}")" --lang "${target_lang}" \
+          --out "$(raw "${name}" "${translation}")"
+      done
+    fi
+    texts=("$(raw "${train_dir}" "${transcript}")" "$(raw "${train_dir}" "${translation}")")
+    if [ -n "${images}" ]; then
+      split_words more "${image_opts}"
+      run "${images}" --data_dir "${datadir}" ${more[@]+"${more[@]}"}
+      if [ "${fitted}" = true ]; then
+        split_words more "${image_conf}"
+        run ${train_cmd} "${image_quantiser}/log/fit.log" python3 -m espnet_sld.bin.fit_image_quantiser \
+          --images "${datadir}/${pictures[0]}" --codebook_size "${image_codes}" --out_dir "${image_quantiser}" ${more[@]+"${more[@]}"}
+      fi
+      for name in "${pictures[@]}"; do
+        run ${train_cmd} "$(raw "${name}" log/images.log)" python3 -m espnet_sld.bin.quantise_images \
+          --images "${datadir}/${name}" --quantiser "${image_quantiser}" --out "$(raw "${name}" image_tokens)"
+      done
+      texts+=("${datadir}/${pictures[0]}/text")
+    fi
+    if [ "${text_token_type}" != hf ]; then
+      run python3 -m espnet_sld.bin.train_subword --input "${texts[@]}" --kind text --model_type "${text_token_type}" \
+        --vocab_size "$([[ ${text_token_type} == word || ${text_token_type} == char ]] && echo 0 || echo "${text_nbpe}")" \
+        --out_dir "${joint_dir}"
+    fi
+  fi
+
+  if wanted 7 "vocoder ${vocoder}" && [ -n "${tts_sets}" ]; then
+    audio=${dumpdir}/raw/org/${train_set}; [ -z "${speed_perturb_factors}" ] || audio=${dumpdir}/raw/${train_dir}
+    split_words more "${vocoder_args}"
+    run ${cuda_cmd} --gpu "${ngpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
+      --data_dir "${audio}" --units "$(raw "${train_dir}" "text.ts.${unit_suffix}")" --kmeans_dir "${kmeans_dir}" \
+      --out_dir "${vocoder}" --device "$([ "${ngpu}" -gt 0 ] && echo cuda || echo cpu)" ${more[@]+"${more[@]}"}
+  fi
+
+  if wanted 8 "listener" && [ -n "${tts_sets}" ] && [ -z "${listener}" ] && [ -n "${listener_config}" ]; then
+    passed=()
+    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
+      [ "${name}" = stage ] || passed+=("--${name}" "${!name}")
+    done
+    "${TEMPLATE}/asr_sld.sh" "${passed[@]}" --stage 6 --stop_stage 10 --asr_config "${listener_config}" \
+      --asr_tag listener --inference_config conf/decode_asr.yaml --max_text "${max_text}" --decode_sets "${dev_set}" --report_pages none
+  fi
+  if [ -z "${listener}" ] && [ -n "${listener_config}" ]; then listener=${expdir}/packed/asr_sld_listener; fi
+
+  tokens=(--speech_token_type "${unit_token_type}" --speech_token_path "${unit_token_path}"
+    --num_clusters "${nclusters}" --text_token_type "${text_token_type}" --text_token_path "${joint_path}"
+    --mixture "${chosen_mixture}" --max_positions "${max_positions}" --max_text "${max_text}"
+    ${images:+--num_image_tokens "${image_codes}"})
+
+  if wanted 9 "lengths of the mixture's data sets"; then
+    if [ "${dry_run}" != true ]; then
+      mkdir -p "${stats}"
+      sed -e "s|@RAW@|${dumpdir}/raw|g; s|@DATA@|${datadir}|g; s|@TRAIN@|${train_dir}|g; s|@DEV@|${dev_set}|g" \
+        -e "s|@UNITS@|${unit_text}|g; s|@TEXT@|${transcript}|g; s|@TARGET@|${translation}|g; s|@LANG@|${target_lang}|g" \
+        "${mixture}" > "${chosen_mixture}.tmp"
+      if cmp -s "${chosen_mixture}.tmp" "${chosen_mixture}"; then rm "${chosen_mixture}.tmp"
+      else mv "${chosen_mixture}.tmp" "${chosen_mixture}"; fi
+    fi
+    run ${train_cmd} "${stats}/log/lengths.log" python3 -m espnet_sld.bin.collect_mixture --out_dir "${stats}" "${tokens[@]}"
+  fi
+
+  if wanted 10 "train ${exp}"; then
+    read -ra more <<< "${dmlm_args}"
+    if [ "${dry_run}" != true ]; then
+      mkdir -p "${exp}"
+      printf '#!/usr/bin/env bash\ncd %q\n%s\n' "${PWD}" "${command_line}" > "${exp}/run.sh.tmp"
+      chmod +x "${exp}/run.sh.tmp"; mv "${exp}/run.sh.tmp" "${exp}/run.sh"
+    fi
+    machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
+    run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${exp}/train.log" python3 -m espnet_sld.bin.train \
+      --config "${dmlm_config}" --output_dir "${exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true "${tokens[@]}" \
+      --mixture_stats "${stats}" ${backbone:+--backbone_source "${backbone}"} ${machines[@]+"${machines[@]}"} \
+      ${more[@]+"${more[@]}"}
+  fi
+
+  generate() {  # task, field's file, sets; each decoded once
+    local task=$1 source=$2 name out
+    shift 2
+    for name in "$@"; do
+      out=${exp}/${task}${inference_tag}/${name}
+      run ${decode_cmd} --gpu "$((ngpu > 0 ? 1 : 0))" "${out}/log/generate.log" python3 -m espnet_sld.bin.generate \
+        --exp_dir "${exp}" --checkpoint "${inference_model}" --task "${task}" --source "$(raw "${name}" "${source}")" \
+        --config "conf/decode_${task}.yaml" --length_stats "${stats}/train/${task}/length_stats.json" --seed "${seed}" \
+        --ngpu "$((ngpu > 0 ? 1 : 0))" --out_dir "${out}" ${language[@]+"${language[@]}"} \
+        $([[ ${source} != "${unit_text}" ]] || echo "--utt2dur $(raw "${name}" utt2dur)")
+    done
+  }
+  if wanted 11 "generate"; then
+    language=()
+    generate asr "${unit_text}" ${asr_sets}
+    generate tts "${transcript}" ${tts_sets}
+    generate caption image_tokens ${caption_sets}
+    language=(--language "${target_lang}")
+    generate st "${unit_text}" ${st_sets}
+  fi
+
+  if wanted 12 "synthesise, score and report"; then
+    for name in ${asr_sets}; do
+      out=${exp}/asr${inference_tag}/${name}
+      run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \
+        --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/decode.json" --out_dir "${out}"
+    done
+    for name in ${st_sets}; do
+      out=${exp}/st${inference_tag}/${name}
+      run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score_bleu --hyp "${out}/text" \
+        --ref "$(raw "${name}" "${translation}")" --out_dir "${out}"
+    done
+    for name in ${caption_sets}; do
+      out=${exp}/caption${inference_tag}/${name}
+      labels=(); [ ! -f "${datadir}/${name}/labels" ] || labels=(--labels "${datadir}/${name}/labels")
+      run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score_caption --hyp "${out}/text" \
+        --captions "${datadir}/${name}/captions.tsv" ${labels[@]+"${labels[@]}"} --out_dir "${out}"
+    done
+    for name in ${tts_sets}; do
+      out=${exp}/tts${inference_tag}/${name}
+      run ${train_cmd} "${out}/log/synthesise.log" python3 -m espnet_sld.bin.synthesise --units "${out}/units" \
+        --unit_case "${unit_case}" --vocoder "${vocoder}" --text "$(raw "${name}" "${transcript}")" \
+        --seed "${seed}" --out_dir "${out}/speech"
+      run ${train_cmd} "${out}/log/distance.log" python3 -m espnet_sld.bin.score_speech --ref "${dumpdir}/raw/org/${name}" \
+        --hyp "${out}/speech" --decode_json "${out}/decode.json" --out "${out}/speech.json" --skip "${out}/speech/synthesis.json"
+      if [ -n "${listener}" ]; then
+        run ${decode_cmd} "${out}/log/listen.log" python3 -m espnet_sld.bin.listen --model "${listener}" \
+          --data_dir "${out}/speech" --out "${out}/heard"
+        run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/heard" \
+          --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/speech.json" --out_dir "${out}"
+      fi
+    done
+    run python3 -m espnet_sld.bin.dmlm_results --exp_dir "${exp}"
+    run ${train_cmd} "${exp}/log/report.log" python3 -m espnet_sld.bin.report --exp_dir "${exp}" --recipe_dir .
+  fi
+}
+stages; exit  # one line: nothing is read after the stages

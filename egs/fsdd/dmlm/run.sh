@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Recorded digits, handwritten digits and number words in two languages: one model for recognition, synthesis,
+# translation and captions. --fsdd_dir DIR: the folder that holds recordings/; without it the repository is cloned.
+set -euo pipefail
+. ./path.sh
+
+corpus_opts= options=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --fsdd_dir) corpus_opts+=" --fsdd_dir ${2:?--fsdd_dir needs a folder}"; shift 2 ;;
+    --corpus_opts) corpus_opts+=" $2"; shift 2 ;;
+    *) options+=("$1"); shift ;;
+  esac
+done
+set -- ${options[@]+"${options[@]}"}
+
+"${MAIN_ROOT}/egs/TEMPLATE/dmlm.sh" \
+  --corpus_opts "${corpus_opts}" \
+  --train_set train \
+  --dev_set dev \
+  --test_sets "test_strings test_isolated" \
+  --kmeans_feature mfcc \
+  --speed_perturb_factors "0.9 1.0 1.1" \
+  --kmeans_feature_conf "frame_shift_ms=40 high_freq=4000 normalisation=none" \
+  --nclusters 300 \
+  --unit_case ts \
+  --unit_token_type unit \
+  --text_token_type word \
+  --max_positions 512 \
+  --max_text 16 \
+  --target_lang de \
+  --vocoder_args "--hours 1 --steps 400 --batch 16" \
+  "$@"

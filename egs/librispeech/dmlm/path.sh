@@ -1,0 +1,2 @@
+MAIN_ROOT=$(cd ../../.. && pwd)
+. "${MAIN_ROOT}/egs/TEMPLATE/path.sh"
