@@ -5,6 +5,7 @@ import errno
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from espnet_sld.errors import InputError
 
@@ -65,6 +66,26 @@ def _scalar(value: str) -> object:
         except ValueError:
             continue
     return value
+
+
+def device_name(ngpu: int) -> str:
+    """`cuda` where GPUs are asked for, else `cpu`. Raises InputError if there are none."""
+    if not ngpu:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(f"--ngpu {ngpu}, but no device is here; use --ngpu 0")
+    return "cuda"
+
+
+def checkpoint_of(exp_dir: Path, name: str) -> Path:
+    """An experiment's checkpoint. Raises InputError, with those that are there, if it is none of them."""
+    path = exp_dir / name
+    if not path.exists():
+        have = ", ".join(sorted(other.name for other in exp_dir.glob("*.pth"))) or "none"
+        raise InputError(f"{path}: no such checkpoint; there are: {have}")
+    return path
 
 
 def run(main: Callable[[], int | None]) -> None:

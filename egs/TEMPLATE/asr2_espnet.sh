@@ -25,11 +25,11 @@ inference_tag=            # default: decode_beam
 inference_model=valid.acc.ave.pth  # which checkpoint, chosen on dev
 decode_sets=              # default: dev and test sets
 # end options
-option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/asr2_espnet.sh")
+own_options asr2_espnet.sh
 . "${MAIN_ROOT}/utils/parse_options.sh"
+! declare -F derive_options > /dev/null || derive_options
 . "${TEMPLATE}/names.sh"
 
-raw() { echo "${dumpdir}/raw/$1/$2"; }
 # lm_multitask's joint text of set $1 (prompts: .prompt)
 joint() { raw "$1" "lm_multitask.${unit_case}.${unit_suffix}"; }
 case ${system} in
@@ -66,7 +66,7 @@ esac
 prepared=(--use_preprocessor true --non_linguistic_symbols none --cleaner none --g2p none "${prepared[@]}")
 name=${system/discrete_asr/asr2}
 : "${asr2_config:=conf/train_${name}.yaml}" "${inference_config:=conf/decode_${name}.yaml}"
-: "${inference_tag:=decode_beam}" "${decode_sets:=${dev_set} ${test_sets}}"
+: "${inference_tag:=decode_beam}" "${decode_sets:=${eval_sets}}"
 if [ -z "${asr2_tag}" ]; then
   asr2_tag=$(basename "${asr2_config}" .yaml)
   asr2_tag=${asr2_tag#train_}_${unit_case}_${units_as}_${unit_suffix}_${text_token_type}_seed${seed}
@@ -76,14 +76,7 @@ stats=${expdir}/espnet_stats_${name}_${unit_case}_${units_as}_${unit_suffix}_${t
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
-  if [ "${stage}" -le 5 ]; then
-    passed=()
-    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-      passed+=("--${name}" "${!name}")
-    done
-    last=$((stop_stage < 5 ? stop_stage : 5))
-    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
-  fi
+  tokenise
 
   if wanted 6 "token lists for ESPnet's ${system}, and its statistics"; then
     if [ "${system}" = lm_multitask ]; then
@@ -104,7 +97,7 @@ stages() {
   fi
 
   if wanted 7 "ESPnet trains ${system}"; then
-    read -ra more <<< "${asr2_args}"
+    split_words more "${asr2_args}"
     shape_files=()
     for name in "${shapes[@]}"; do
       shape_files+=(--train_shape_file "${stats}/train/${name}_shape" --valid_shape_file "${stats}/valid/${name}_shape")
@@ -152,5 +145,4 @@ stages() {
     run python3 -m espnet_sld.bin.results --exp_dir "${exp}"
   fi
 }
-stages
-exit
+stages; exit  # one line: nothing is read after the stages

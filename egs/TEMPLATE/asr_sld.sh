@@ -33,11 +33,7 @@ report_attention=0        # utterances of the last set whose attention the page 
 pack_license=unknown      # licence of the packed model, for its card
 pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include_frontend true"
 # end options
-option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/asr_sld.sh")
-if [ -f local/options.sh ]; then           # the recipe's own options, and derive_options, which reads them
-  . local/options.sh
-  option_files=(local/options.sh "${option_files[@]}")
-fi
+own_options asr_sld.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 ! declare -F derive_options > /dev/null || derive_options
@@ -53,12 +49,7 @@ fi
 asr_exp=${expdir}/asr_sld_${asr_tag}
 stats=${expdir}/asr_sld_stats_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}
 : "${inference_tag:=$(basename "${inference_config}" .yaml)}"
-if [ -z "${decode_sets}" ]; then
-  decode_sets=${dev_set}
-  for name in ${test_sets}; do
-    [[ " ${decode_sets} " == *" ${name} "* ]] || decode_sets+=" ${name}"
-  done
-fi
+: "${decode_sets:=${eval_sets}}"
 
 case ${report_pages} in
   all) recipe_page=(--recipe_dir .) ;;
@@ -71,25 +62,10 @@ decode_gpu=$((ngpu > 0 ? 1 : 0))          # a set is decoded by one process
 tokens=(--speech_token_type "${unit_token_type}" --speech_token_path "${unit_token_path}"
   --num_clusters "${nclusters}" --text_token_type "${text_token_type}" --text_token_path "${text_token_path}"
   --template asr_sld --max_positions "${max_positions}" --max_text "${max_text}")
-# the exact command, kept with the experiment
-write_run_script() {
-  mkdir -p "$(dirname "$1")"
-  printf '#!/usr/bin/env bash\ncd %q\n%s\n' "${PWD}" "${command_line}" > "$1.tmp"
-  chmod +x "$1.tmp"
-  mv "$1.tmp" "$1"
-}
-raw() { echo "${dumpdir}/raw/$1/$2"; }
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
-  if [ "${stage}" -le 5 ]; then
-    passed=()
-    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-      passed+=("--${name}" "${!name}")
-    done
-    last=$((stop_stage < 5 ? stop_stage : 5))
-    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
-  fi
+  tokenise
 
   if wanted 6 "shapes and statistics"; then
     for part in "train ${train_dir}" "valid ${dev_set}"; do
@@ -108,7 +84,7 @@ stages() {
       if [ "${dry_run}" = true ]; then run "${derive[@]}"; pairs=; else pairs=$("${derive[@]}"); fi
       for pair in ${pairs}; do criterion+=(--criterion_conf "${pair}"); done
     fi
-    read -ra more <<< "${asr_args}"
+    split_words more "${asr_args}"
     [ "${dry_run}" = true ] || write_run_script "${asr_exp}/run.sh"
     machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
     run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \

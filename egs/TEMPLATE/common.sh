@@ -26,6 +26,40 @@ split_words() {
   [ -z "${lines}" ] || mapfile -t words <<< "${lines}"
 }
 
+# own_options DRIVER: option_files of a driver; first the recipe's own options (local/options.sh), if it has some, with
+# derive_options, which reads them.
+own_options() {
+  option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/$1")
+  [ -f local/options.sh ] || return 0
+  . local/options.sh
+  option_files=("${recipe_options:-local/options.sh}" "${option_files[@]}")
+}
+
+# options_but NAME...: the options of stages 1-5 with their values into the array `passed`, without those named.
+options_but() {
+  local name
+  passed=()
+  for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
+    [[ " $* " == *" ${name} "* ]] || passed+=("--${name}" "${!name}")
+  done
+}
+
+# tokenise OPTION...: those of stages 1-5 that are to run; more options win.
+tokenise() {
+  local passed
+  [ "${stage}" -le 5 ] || return 0
+  options_but
+  "${TEMPLATE}/tokenize.sh" "${passed[@]}" "$@" --stop_stage "$((stop_stage < 5 ? stop_stage : 5))"
+}
+
+# write_run_script FILE: the exact command, kept with the experiment.
+write_run_script() {
+  mkdir -p "$(dirname "$1")"
+  printf '#!/usr/bin/env bash\ncd %q\n%s\n' "${PWD}" "${command_line}" > "$1.tmp"
+  chmod +x "$1.tmp"
+  mv "$1.tmp" "$1"
+}
+
 # wanted N "what": true if stage N is to run; announces it.
 wanted() {
   [ "${stage}" -le "$1" ] && [ "$1" -le "${stop_stage}" ] || return 1
@@ -39,7 +73,8 @@ on_exit() {
   [ "${code}" -ne 0 ] && [ -n "${current_stage}" ] || return 0
   local what="failed (exit ${code})"
   [ "${code}" -lt 129 ] || what="was ended by signal $((code - 128))"
+  # driver_stage, from the environment: the stage of the driver that called this one, if its numbers are other ones
   echo "${driver##*/}: stage ${current_stage} ${what}. Finished work is kept;" \
-    "resume with: ./run.sh --stage ${current_stage} and your other options" >&2
+    "resume with: ./run.sh --stage ${driver_stage:-${current_stage}} and your other options" >&2
 }
 trap on_exit EXIT

@@ -43,18 +43,13 @@ report_pages=all          # all (the experiment's and the recipe's) | experiment
 pack_license=unknown      # licence of the packed model, for its card
 pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include_frontend true"
 # end options
-option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/ctc_kd.sh")
-if [ -f local/options.sh ]; then           # the recipe's own options, and derive_options, which reads them
-  . local/options.sh
-  option_files=(local/options.sh "${option_files[@]}")
-fi
+own_options ctc_kd.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 ! declare -F derive_options > /dev/null || derive_options
 : "${text_tokenizer:=${teacher}}"          # a student on its teacher's vocabulary (text_token_type=hf)
 . "${TEMPLATE}/names.sh"
 
-raw() { echo "${dumpdir}/raw/$1/$2"; }
 # what set $1 sounds like: unit text, or the table of its recordings
 speech() {
   if [ "${input}" = units ]; then
@@ -114,47 +109,33 @@ fi
 soft_dir=${expdir}/soft_labels_${teacher_tag}
 soft_labels=${soft_dir}/${train_dir}_${text_tag}_k${soft_label_k}_T${soft_label_temperature}.safetensors
 lm_exp=${expdir}/lm_${lm_tag:-${text_tag}}
-lm_stats=${expdir}/lm_stats_${text_tag}
+lm_stats=${expdir}/lm_stats_${lm_tag:-${text_tag}}
 if [ -z "${ctc_tag}" ]; then
   ctc_tag=$(basename "${ctc_config}" .yaml)
   ctc_tag=${ctc_tag#train}; ctc_tag=${ctc_tag#_}
   ctc_tag=${ctc_tag:+${ctc_tag}_}${heard}_${text_tag}_seed${seed}
 fi
 ctc_exp=${expdir}/${row}_${ctc_tag}
-if [ -z "${decode_sets}" ]; then
-  decode_sets=${dev_set}
-  for name in ${test_sets}; do
-    [[ " ${decode_sets} " == *" ${name} "* ]] || decode_sets+=" ${name}"
-  done
+: "${decode_sets:=${eval_sets}}"
+if [ "${trainings_at_once:-1}" -gt 1 ] && [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ]; then
+  die "--jobs ${trainings_at_once} with --ngpu ${ngpu}: trainings on this machine would share its GPUs; give --jobs 1," \
+    "or another cmd_backend"
 fi
 one_gpu=$((ngpu > 0 ? 1 : 0))
 label_jobs=$((ngpu > 0 ? ngpu : nj))
 split_words more_text "${lm_train_text}"
-# the exact command, kept with the experiment
-write_run_script() {
-  mkdir -p "$(dirname "$1")"
-  printf '#!/usr/bin/env bash\ncd %q\n%s\n' "${PWD}" "${command_line}" > "$1.tmp"
-  chmod +x "$1.tmp"
-  mv "$1.tmp" "$1"
-}
 . "${TEMPLATE}/ctc_kd_stage6.sh"
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
-  if [ "${stage}" -le 5 ]; then
-    passed=()
-    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-      passed+=("--${name}" "${!name}")
-    done
-    # stage 5's report cannot count BERT's pieces (its tokenizer has no end of text): it counts words
-    [ "${text_token_type}" != hf ] || passed+=(--text_token_type word)
-    last=$((stop_stage < 5 ? stop_stage : 5))
-    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
-  fi
+  # stage 5's report cannot count BERT's pieces (its tokenizer has no end of text): it counts words
+  more=(); [ "${text_token_type}" != hf ] || more=(--text_token_type word)
+  tokenise ${more[@]+"${more[@]}"}
 
   if wanted 6 "$([ "${taught}" = false ] || echo "teacher and soft labels")$([ "${with_lm}" = false ] || echo " the yardstick's LM")"; then
     [ "${text_token_type}" != hf ] ||
-      run python3 -m espnet_sld.bin.hf_token_list --model "${text_tokenizer}" --out "${token_lists}/${text_tag}/tokens.txt"
+      run ${train_cmd} "${token_lists}/log/${text_tag}.log" python3 -m espnet_sld.bin.hf_token_list \
+        --model "${text_tokenizer}" --out "${token_lists}/${text_tag}/tokens.txt"
     [ "${taught}" = false ] || make_soft_labels
     [ "${with_lm}" = false ] || train_lm
   fi

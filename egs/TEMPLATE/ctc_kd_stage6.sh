@@ -20,9 +20,30 @@ make_soft_labels() {
   [ "${dry_run}" = true ] || grep '^teacher ' "${soft_dir}/log/join.log"
 }
 
-# ESPnet's Transformer LM on the same tokens.
+# What the LM follows from: its configuration, tokens and options, and what its texts and token list hold.
+lm_inputs() {
+  cksum < "${lm_config}"
+  sort "$(raw "${train_dir}" "${transcript}")" ${more_text[@]+"${more_text[@]}"} | cksum
+  cksum < "$(raw "${dev_set}" "${transcript}")"
+  cksum < "${tokens[-1]}"
+  printf '%s\n' "${tokens[@]}" ${more[@]+"${more[@]}"}
+}
+
+# ESPnet's Transformer LM on the same tokens; nothing if it is finished. In its folder, `inputs` says what it is of,
+# `finished` the same once it was trained to the end.
 train_lm() {
   split_words more "${lm_args}"
+  if [ "${dry_run}" != true ]; then
+    mkdir -p "${lm_exp}"
+    lm_inputs > "${lm_exp}/inputs.tmp"
+    if [ ! -e "${lm_exp}/inputs" ] && [ ! -e "${lm_exp}/config.yaml" ]; then
+      mv "${lm_exp}/inputs.tmp" "${lm_exp}/inputs"
+    elif ! cmp -s "${lm_exp}/inputs.tmp" "${lm_exp}/inputs"; then
+      die "${lm_exp}: an LM$([ -e "${lm_exp}/inputs" ] || echo " maybe") of other text or options; give --lm_tag, or delete it"
+    fi
+    rm -f "${lm_exp}/inputs.tmp"
+    ! cmp -s "${lm_exp}/inputs" "${lm_exp}/finished" || return 0
+  fi
   local text=${lm_stats}/train_text dev
   dev=$(raw "${dev_set}" "${transcript}")
   local common=(--config "${lm_config}" --use_preprocessor true "${tokens[@]}" --cleaner none --g2p none
@@ -37,4 +58,5 @@ train_lm() {
     --output_dir "${lm_exp}" --ngpu "${ngpu}" --seed 0 --resume true "${common[@]}" \
     --train_shape_file "${lm_stats}/train/text_shape" --valid_shape_file "${lm_stats}/valid/text_shape" \
     ${more[@]+"${more[@]}"}
+  [ "${dry_run}" = true ] || { cp "${lm_exp}/inputs" "${lm_exp}/finished.tmp"; mv "${lm_exp}/finished.tmp" "${lm_exp}/finished"; }
 }

@@ -21,7 +21,7 @@ beam_sets=test            # sets of the beam search; empty: no beam search
 beam_size=10              # hypotheses of the beam search
 lm_weights="0.2 0.4 0.6 0.8"  # tried on dev with the first seed of row ctc; the best is taken for all
 batch_size=64             # utterances of a batch where batched decoding is timed
-jobs=2                    # trainings at a time, one thread each
+jobs=2                    # trainings at a time, one thread each; with GPUs of this machine: 1
 dry_run=false             # print the commands, run nothing
 # end options
 option_files=("${TEMPLATE}/ctc_kd_table.sh")
@@ -50,7 +50,8 @@ for row in ${known}; do
   [[ " ${rows} ${declared[*]//:/ } " != *" ${row} "* ]] || shown+=("${row}")
 done
 split_words opts "${recipe_opts}"
-recipe=(./run.sh --expdir "${table}" --ctc_config "${ctc_config}" --ctc_args "${ctc_args}" --nj "${jobs}"
+export trainings_at_once=${jobs}           # ctc_kd.sh refuses several that would share this machine's GPUs
+recipe=(./run.sh --expdir "${table}" --ctc_config "${ctc_config}" --ctc_args "${ctc_args}"
   ${opts[@]+"${opts[@]}"} "$@")
 
 on_failure() {
@@ -111,5 +112,4 @@ main() {
     --speed_tags "one by one=decode_greedy_batch_size_1,batches of ${batch_size}=decode_greedy_batch_size_${batch_size}" \
     ${beam[@]+"${beam[@]}"} --out "${table}/TABLE.md"
 }
-main
-exit
+main; exit  # one line: nothing is read after it

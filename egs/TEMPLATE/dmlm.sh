@@ -20,8 +20,12 @@ image_sets="train_digits dev_digits test_digits"  # the first one is for trainin
 image_quantiser=          # a quantiser's directory, e.g. a DALL-E dVAE's; default: k-means over patches is fitted
 image_conf="--size 8 --channels 1 --patch 2"  # of that fit
 image_codes=64            # size of its codebook, or of the given quantiser's
+num_image_tokens=         # image tokens of the model; default: image_codes, without images none. For image tokens
+                          # that the mixture names and no stage makes: the size of their codebook
 # -- speech output
-vocoder_args=             # more options of train_vocoder, e.g. "--steps 3000 --hifigan DIR"
+hifigan=                  # a HiFi-GAN's directory: makes waveforms of the spectra that the vocoder predicts for it;
+                          # default: Griffin-Lim
+vocoder_args=             # more options of train_vocoder, e.g. "--steps 3000"
 listener=                 # a packed recogniser that reads what was synthesised; default: one is trained (stage 8)
 listener_config=conf/listener.yaml  # its training; empty: nothing is read
 # -- model and training
@@ -43,24 +47,19 @@ caption_sets=             # default: the image sets but the first
 inference_tag=            # suffix of the decodings: asr<tag>, tts<tag> …
 # end options
 decode_sets=              # sets that a recipe's derive_options chooses
-option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/dmlm.sh")
-if [ -f local/options.sh ]; then           # the recipe's own options, and derive_options, which reads them
-  . local/options.sh
-  option_files=("${recipe_options:-local/options.sh}" "${option_files[@]}")
-fi
+own_options dmlm.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
 ! declare -F derive_options > /dev/null || derive_options
 [ "${text_token_type}" != hf ] || : "${text_tokenizer:=${backbone}}"
 . "${TEMPLATE}/names.sh"
 
-raw() { echo "${dumpdir}/raw/$1/$2"; }
 translation=text.ts.${target_lang}
 read -ra tests <<< "${test_sets}"
 read -ra pictures <<< "${image_sets}"
 [ -n "${images}" ] || pictures=()
-: "${asr_sets:=${decode_sets:-${dev_set} ${test_sets}}}" "${tts_sets:=${dev_set} ${tests[0]:-}}" "${st_sets:=${asr_sets}}"
-: "${caption_sets:=${pictures[*]:1}}"
+: "${asr_sets:=${decode_sets:-${eval_sets}}}" "${tts_sets:=${dev_set} ${tests[0]:-}}" "${st_sets:=${asr_sets}}"
+: "${caption_sets:=${pictures[*]:1}}" "${num_image_tokens:=${images:+${image_codes}}}"
 for name in asr_sets tts_sets st_sets caption_sets; do [ "${!name}" != none ] || printf -v "${name}" ''; done
 speech_sets=("${train_dir}" "${dev_set}" ${tests[@]+"${tests[@]}"})
 
@@ -87,29 +86,38 @@ fi
 exp=${expdir}/dmlm_${dmlm_tag}
 stats=${expdir}/dmlm_stats_$(basename "${mixture}" .yaml)_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}
 chosen_mixture=${stats}/mixture.yaml
+one_gpu=$((ngpu > 0 ? 1 : 0)) device=$([ "${ngpu}" -gt 0 ] && echo cuda || echo cpu)
+
+# The mixture with its placeholders filled in; one that is the same stays.
+choose_mixture() {
+  local text pair
+  [ -r "${mixture}" ] || die "--mixture ${mixture}: no such file"
+  text=$(< "${mixture}")
+  for pair in "RAW=${dumpdir}/raw" "DATA=${datadir}" "TRAIN=${train_dir}" "DEV=${dev_set}" "UNITS=${unit_text}" \
+    "TEXT=${transcript}" "TARGET=${translation}" "LANG=${target_lang}"; do
+    text=${text//"@${pair%%=*}@"/"${pair#*=}"}
+  done
+  mkdir -p "${stats}"
+  printf '%s\n' "${text}" > "${chosen_mixture}.tmp"
+  if cmp -s "${chosen_mixture}.tmp" "${chosen_mixture}"; then rm "${chosen_mixture}.tmp"
+  else mv "${chosen_mixture}.tmp" "${chosen_mixture}"; fi
+}
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
-  if [ "${stage}" -le 5 ]; then
-    passed=()
-    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-      passed+=("--${name}" "${!name}")
-    done
-    last=$((stop_stage < 5 ? stop_stage : 5))
-    "${TEMPLATE}/tokenize.sh" "${passed[@]}" --stop_stage "${last}"
-  fi
+  tokenise
 
   if wanted 6 "translations, images, joint text tokens"; then
     if [ -n "${translate}" ]; then
       for name in "${speech_sets[@]}"; do
-        run "${translate}" --text "$(raw "${name}" "${transcript}")" --lang "${target_lang}" \
+        run ${train_cmd} "$(raw "${name}" log/translate.log)" "${translate}" --text "$(raw "${name}" "${transcript}")" --lang "${target_lang}" \
           --out "$(raw "${name}" "${translation}")"
       done
     fi
     texts=("$(raw "${train_dir}" "${transcript}")" "$(raw "${train_dir}" "${translation}")")
     if [ -n "${images}" ]; then
       split_words more "${image_opts}"
-      run "${images}" --data_dir "${datadir}" ${more[@]+"${more[@]}"}
+      run ${train_cmd} "$(raw "${pictures[0]}" log/prepare.log)" "${images}" --data_dir "${datadir}" ${more[@]+"${more[@]}"}
       if [ "${fitted}" = true ]; then
         split_words more "${image_conf}"
         run ${train_cmd} "${image_quantiser}/log/fit.log" python3 -m espnet_sld.bin.fit_image_quantiser \
@@ -122,9 +130,8 @@ stages() {
       texts+=("${datadir}/${pictures[0]}/text")
     fi
     if [ "${text_token_type}" != hf ]; then
-      run python3 -m espnet_sld.bin.train_subword --input "${texts[@]}" --kind text --model_type "${text_token_type}" \
-        --vocab_size "$([[ ${text_token_type} == word || ${text_token_type} == char ]] && echo 0 || echo "${text_nbpe}")" \
-        --out_dir "${joint_dir}"
+      run ${train_cmd} --num-threads 4 "${token_lists}/log/${joint_dir##*/}.log" python3 -m espnet_sld.bin.train_subword \
+        --input "${texts[@]}" --kind text --model_type "${text_token_type}" --vocab_size "$([[ ${text_token_type} == word || ${text_token_type} == char ]] && echo 0 || echo "${text_nbpe}")" --out_dir "${joint_dir}"
     fi
   fi
 
@@ -133,15 +140,12 @@ stages() {
     split_words more "${vocoder_args}"
     run ${cuda_cmd} --gpu "${ngpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
       --data_dir "${audio}" --units "$(raw "${train_dir}" "text.ts.${unit_suffix}")" --kmeans_dir "${kmeans_dir}" \
-      --out_dir "${vocoder}" --device "$([ "${ngpu}" -gt 0 ] && echo cuda || echo cpu)" ${more[@]+"${more[@]}"}
+      --out_dir "${vocoder}" --device "${device}" ${hifigan:+--hifigan "${hifigan}"} ${more[@]+"${more[@]}"}
   fi
 
   if wanted 8 "listener" && [ -n "${tts_sets}" ] && [ -z "${listener}" ] && [ -n "${listener_config}" ]; then
-    passed=()
-    for name in $(option_names "${TEMPLATE}/tokenize_options.sh"); do
-      [ "${name}" = stage ] || passed+=("--${name}" "${!name}")
-    done
-    "${TEMPLATE}/asr_sld.sh" "${passed[@]}" --stage 6 --stop_stage 10 --asr_config "${listener_config}" \
+    options_but stage skip_stages  # which have other numbers there
+    driver_stage=8 "${TEMPLATE}/asr_sld.sh" "${passed[@]}" --stage 6 --stop_stage 10 --asr_config "${listener_config}" \
       --asr_tag listener --inference_config conf/decode_asr.yaml --max_text "${max_text}" --decode_sets "${dev_set}" --report_pages none
   fi
   if [ -z "${listener}" ] && [ -n "${listener_config}" ]; then listener=${expdir}/packed/asr_sld_listener; fi
@@ -149,26 +153,21 @@ stages() {
   tokens=(--speech_token_type "${unit_token_type}" --speech_token_path "${unit_token_path}"
     --num_clusters "${nclusters}" --text_token_type "${text_token_type}" --text_token_path "${joint_path}"
     --mixture "${chosen_mixture}" --max_positions "${max_positions}" --max_text "${max_text}"
-    ${images:+--num_image_tokens "${image_codes}"})
+    ${num_image_tokens:+--num_image_tokens "${num_image_tokens}"})
+
+  # for stage 10 too: the mixture may have been edited since its lengths were counted
+  if [ "${stage}" -le 10 ] && [ "${stop_stage}" -ge 9 ] && [ "${dry_run}" != true ]; then choose_mixture; fi
 
   if wanted 9 "lengths of the mixture's data sets"; then
-    if [ "${dry_run}" != true ]; then
-      mkdir -p "${stats}"
-      sed -e "s|@RAW@|${dumpdir}/raw|g; s|@DATA@|${datadir}|g; s|@TRAIN@|${train_dir}|g; s|@DEV@|${dev_set}|g" \
-        -e "s|@UNITS@|${unit_text}|g; s|@TEXT@|${transcript}|g; s|@TARGET@|${translation}|g; s|@LANG@|${target_lang}|g" \
-        "${mixture}" > "${chosen_mixture}.tmp"
-      if cmp -s "${chosen_mixture}.tmp" "${chosen_mixture}"; then rm "${chosen_mixture}.tmp"
-      else mv "${chosen_mixture}.tmp" "${chosen_mixture}"; fi
-    fi
     run ${train_cmd} "${stats}/log/lengths.log" python3 -m espnet_sld.bin.collect_mixture --out_dir "${stats}" "${tokens[@]}"
   fi
 
   if wanted 10 "train ${exp}"; then
-    read -ra more <<< "${dmlm_args}"
+    split_words more "${dmlm_args}"
     if [ "${dry_run}" != true ]; then
-      mkdir -p "${exp}"
-      printf '#!/usr/bin/env bash\ncd %q\n%s\n' "${PWD}" "${command_line}" > "${exp}/run.sh.tmp"
-      chmod +x "${exp}/run.sh.tmp"; mv "${exp}/run.sh.tmp" "${exp}/run.sh"
+      write_run_script "${exp}/run.sh"
+      cp "${chosen_mixture}" "${exp}/mixture.yaml.tmp"  # the statistics' folder serves several experiments
+      mv "${exp}/mixture.yaml.tmp" "${exp}/mixture.yaml"
     fi
     machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
     run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${exp}/train.log" python3 -m espnet_sld.bin.train \
@@ -178,15 +177,15 @@ stages() {
   fi
 
   generate() {  # task, field's file, sets; each decoded once
-    local task=$1 source=$2 name out
+    local task=$1 source=$2 name out dur
     shift 2
     for name in "$@"; do
       out=${exp}/${task}${inference_tag}/${name}
-      run ${decode_cmd} --gpu "$((ngpu > 0 ? 1 : 0))" "${out}/log/generate.log" python3 -m espnet_sld.bin.generate \
+      dur=(); [ "${source}" != "${unit_text}" ] || dur=(--utt2dur "$(raw "${name}" utt2dur)")
+      run ${decode_cmd} --gpu "${one_gpu}" "${out}/log/generate.log" python3 -m espnet_sld.bin.generate \
         --exp_dir "${exp}" --checkpoint "${inference_model}" --task "${task}" --source "$(raw "${name}" "${source}")" \
-        --config "conf/decode_${task}.yaml" --length_stats "${stats}/train/${task}/length_stats.json" --seed "${seed}" \
-        --ngpu "$((ngpu > 0 ? 1 : 0))" --out_dir "${out}" ${language[@]+"${language[@]}"} \
-        $([[ ${source} != "${unit_text}" ]] || echo "--utt2dur $(raw "${name}" utt2dur)")
+        --config "conf/decode_${task}.yaml" --mixture_stats "${stats}" --seed "${seed}" --ngpu "${one_gpu}" \
+        --out_dir "${out}" ${language[@]+"${language[@]}"} ${dur[@]+"${dur[@]}"}
     done
   }
   if wanted 11 "generate"; then
@@ -219,12 +218,12 @@ stages() {
       out=${exp}/tts${inference_tag}/${name}
       run ${train_cmd} "${out}/log/synthesise.log" python3 -m espnet_sld.bin.synthesise --units "${out}/units" \
         --unit_case "${unit_case}" --vocoder "${vocoder}" --text "$(raw "${name}" "${transcript}")" \
-        --seed "${seed}" --out_dir "${out}/speech"
+        --seed "${seed}" ${hifigan:+--hifigan "${hifigan}"} --out_dir "${out}/speech"
       run ${train_cmd} "${out}/log/distance.log" python3 -m espnet_sld.bin.score_speech --ref "${dumpdir}/raw/org/${name}" \
         --hyp "${out}/speech" --decode_json "${out}/decode.json" --out "${out}/speech.json" --skip "${out}/speech/synthesis.json"
       if [ -n "${listener}" ]; then
-        run ${decode_cmd} "${out}/log/listen.log" python3 -m espnet_sld.bin.listen --model "${listener}" \
-          --data_dir "${out}/speech" --out "${out}/heard"
+        run ${decode_cmd} --gpu "${one_gpu}" "${out}/log/listen.log" python3 -m espnet_sld.bin.listen \
+          --model "${listener}" --data_dir "${out}/speech" --device "${device}" --out "${out}/heard"
         run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/heard" \
           --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/speech.json" --out_dir "${out}"
       fi

@@ -23,6 +23,12 @@ transcript=text.ts.${lang}
 unit_report_dir=${expdir}/unit_report/${unit_case}_${unit_token_type}_${unit_suffix}
 train_dir=${train_set}${speed_perturb_factors:+_sp}        # what the model is trained on
 
+raw() { echo "${dumpdir}/raw/$1/$2"; }                     # file $2 of set $1
+eval_sets=${dev_set}                                       # dev and test sets, each once
+for name in ${test_sets}; do
+  [[ " ${eval_sets} " == *" ${name} "* ]] || eval_sets+=" ${name}"
+done
+
 token_lists=${datadir}/token_list
 case ${unit_token_type} in
   unit | unigram) unit_piece_type=unigram ;;

@@ -82,7 +82,8 @@ stages() {
   if wanted 5 "subword models, token lists, report of the units"; then
     train_raw=${dumpdir}/raw/${train_dir}
     subword() {                                          # what a packed tokeniser brought stays
-      [ -n "${tokenizer}" ] && [ -f "${!#}/tokens.txt" ] || run python3 -m espnet_sld.bin.train_subword "$@"
+      [ -n "${tokenizer}" ] && [ -f "${!#}/tokens.txt" ] ||
+        run ${train_cmd} --num-threads 4 "${token_lists}/log/$(basename "${!#}").log" python3 -m espnet_sld.bin.train_subword "$@"
     }
     subword --input "${train_raw}/${unit_text}" --kind unit --model_type "${unit_piece_type}" \
       --vocab_size "${unit_nbpe}" --out_dir "${unit_piece_dir}"

@@ -9,7 +9,7 @@ from espnet_sld.tasks.mixture_stats import collect_mixture
 from espnet_sld.tasks.options import add_sequence_arguments
 from espnet_sld.tasks.preprocess import SequencePreprocessor
 
-MIXTURE = """
+MIXTURE = r"""
 A mixture is a YAML file:
   train:
     - name: asr                    # unique; a directory's name
@@ -17,7 +17,9 @@ A mixture is a YAML file:
       speech: dump/raw/train/text.rm.mfcc_km100     # the files of the task's fields: asr, tts: speech, text;
       text: dump/raw/train/text.ts.en               #   st: speech, target_text; mt: text, target_text;
       weight: 2                    #   caption: image, text. How often a pass has each utterance (1)
-      portion: 0.1                 # share of the utterances, or [0.1, 1.0]; drawn by portion_seed (0)
+      portion: 0.1                 # share of the recordings, or [0.1, 1.0]; drawn by portion_seed (0). Copies
+                                   #   at other speeds go with them; portion_group: '^(digit-\d+)' puts ids
+                                   #   together that have its first group in common (shifted images, captions)
     - name: st_fr
       task: st
       language: fr                 # its own token, <generatetranslation_fr>; or generate_token: <x>

@@ -72,10 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     options = read_options(args.config)
     exp_dir, out_dir = Path(args.exp_dir), Path(args.out_dir)
-    checkpoint = exp_dir / args.checkpoint
-    if not checkpoint.exists():
-        have = ", ".join(sorted(path.name for path in exp_dir.glob("*.pth"))) or "none"
-        raise InputError(f"{checkpoint}: no such checkpoint; there are: {have}")
+    checkpoint = cli.checkpoint_of(exp_dir, args.checkpoint)
     outputs = [out_dir / name for name in ("text", "scores", "decode.json")]
     stamp = Stamp(
         out_dir / "decode.done.json",
@@ -103,13 +100,9 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.inference.length_bound import LengthBound
     from espnet_sld.scoring.environment import git_revision
 
-    if args.ngpu:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError(f"--ngpu {args.ngpu}, but no device is here; use --ngpu 0")
+    device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
-    trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", "cuda" if args.ngpu else "cpu")
+    trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", device)
     bound = LengthBound.from_file(
         args.length_stats,
         trained.limits["max_text"],
@@ -161,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         "truncated_utterances": truncated,
         "loops": len(loops),
         "loop_utterances": loops,
-        "device": "cuda" if args.ngpu else "cpu",
+        "device": device,
     }
     with atomic_write(outputs[2]) as stream:
         json.dump(record, stream, indent=1)

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "maxlenratio": 0.0,
     "minlenratio": 0.0,
 }
+LM_FILE = "valid.loss.ave.pth"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -63,7 +64,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--lm_exp", type=Path, help="experiment of espnet2.bin.lm_train, on the same token list"
     )
     group.add_argument(
-        "--lm_file", help="its checkpoint (if not given: valid.loss.ave.pth, else valid.loss.best.pth)"
+        "--lm_file", help=f"its checkpoint (if not given: {LM_FILE}, which the end of its training writes)"
     )
     group.add_argument("--lm_weight", type=float, help="of the LM's log-probabilities (0.3)")
     group.add_argument("--length_bonus", type=float, help="added for each token (0)")
@@ -88,10 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     options = read_options(args)
     exp_dir, out_dir = Path(args.exp_dir), Path(args.out_dir)
-    checkpoint = exp_dir / args.checkpoint
-    if not checkpoint.exists():
-        have = ", ".join(sorted(path.name for path in exp_dir.glob("*.pth"))) or "none"
-        raise InputError(f"{checkpoint}: no such checkpoint; there are: {have}")
+    checkpoint = cli.checkpoint_of(exp_dir, args.checkpoint)
     lm = lm_checkpoint(args.lm_exp, args.lm_file) if args.lm_exp else None
     beside = Path(args.speech_text).with_name("utt2dur")
     utt2dur = args.utt2dur or (str(beside) if beside.is_file() else None)
@@ -137,13 +135,8 @@ def decode(
     from espnet_sld.inference.ctc_checkpoint import load_ctc
     from espnet_sld.scoring.environment import git_revision
 
-    if args.ngpu:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError(f"--ngpu {args.ngpu}, but no device is here; use --ngpu 0")
+    device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
-    device = "cuda" if args.ngpu else "cpu"
     trained = load_ctc(checkpoint, exp_config(args), device)
     speech = open_speech(trained, args.speech_text)
     beam = options["beam_size"] > 1 or lm is not None
@@ -222,16 +215,16 @@ def exp_config(args: argparse.Namespace) -> Path:
 
 
 def lm_checkpoint(lm_exp: Path, name: str | None) -> Path:
-    """The LM's checkpoint.
+    """The LM's checkpoint: the named one, else the average, which is written when the training ends.
 
     Raises:
         InputError: it is not there.
     """
-    names = [name] if name else ["valid.loss.ave.pth", "valid.loss.best.pth"]
-    for path in (lm_exp / each for each in names):
-        if path.exists():
-            return path
-    raise InputError(f"{lm_exp}: no {' or '.join(names)} in it; train the LM first (espnet2.bin.lm_train)")
+    path = lm_exp / (name or LM_FILE)
+    if path.exists():
+        return path
+    other = "" if name else ", or name another checkpoint by --lm_file"
+    raise InputError(f"{path}: no such file; train the LM to its end (espnet2.bin.lm_train){other}")
 
 
 def open_speech(trained: Any, path: str) -> Any:

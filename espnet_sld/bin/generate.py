@@ -30,8 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
         "Does nothing if they are up to date. Nothing outside the target's modality is ever generated.",
         "python -m espnet_sld.bin.generate --exp_dir exp/dmlm_demo --checkpoint valid.loss.ave.pth\n"
         "    --task tts --source dump/raw/test/text.ts.en --config conf/decode_tts.yaml\n"
-        "    --length_stats exp/dmlm_stats/train/tts/length_stats.json\n"
-        "    --out_dir exp/dmlm_demo/tts_greedy/test",
+        "    --mixture_stats exp/dmlm_stats --out_dir exp/dmlm_demo/tts_greedy/test",
     )
     parser.add_argument("--exp_dir", required=True, help="experiment, with config.yaml")
     parser.add_argument("--checkpoint", required=True, help="file in it, chosen on dev")
@@ -42,10 +41,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help=f"YAML with any of: {', '.join(DEFAULTS)}")
     parser.add_argument("--seed", type=int, default=0, help="of the draws; used where temperature is not 0")
     parser.add_argument("--utt2dur", help="seconds of each utterance, for the real-time factor")
-    parser.add_argument(
-        "--length_stats",
-        help="of the task's training set; bounds the output's length",
+    bound = parser.add_mutually_exclusive_group()
+    bound.add_argument(
+        "--mixture_stats",
+        help="of bin.collect_mixture; the task's training set with the longest targets for their conditions "
+        "bounds the output's length",
     )
+    bound.add_argument("--length_stats", help="the same, of one training set's length_stats.json")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU")
     parser.add_argument("--out_dir", required=True, help="output directory")
     return parser
@@ -58,10 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     if options["temperature"] > 0 and options["beam_size"] > 1:
         raise InputError(f"{args.config}: temperature and beam_size exclude each other; set one of them")
     exp_dir, out_dir = Path(args.exp_dir), Path(args.out_dir)
-    checkpoint = exp_dir / args.checkpoint
-    if not checkpoint.exists():
-        have = ", ".join(sorted(path.name for path in exp_dir.glob("*.pth"))) or "none"
-        raise InputError(f"{checkpoint}: no such checkpoint; there are: {have}")
+    checkpoint = cli.checkpoint_of(exp_dir, args.checkpoint)
 
     from espnet_sld.inference.checkpoint import read_config
 
@@ -73,13 +72,18 @@ def main(argv: list[str] | None = None) -> int:
             f"{exp_dir}/config.yaml: the model was not trained for '{task_name(template)}'; it was for: "
             f"{', '.join(trained_for)} (--task and, for a token of its own, --language or --generate_token)"
         )
+    length_stats = args.length_stats
+    if args.mixture_stats:
+        from espnet_sld.inference.length_bound import statistics_of_task
+
+        length_stats = str(statistics_of_task(args.mixture_stats, task_name(template)))
     names = output_names(template.target_kind, conf)
     given = {"seed": args.seed, "task": args.task, "token": getattr(template, "generate", None)}
     stamp = Stamp(
         out_dir / "decode.done.json",
         inputs=[
             *(checkpoint, exp_dir / "config.yaml", args.source),
-            *(path for path in (args.length_stats, args.utt2dur) if path),
+            *(path for path in (length_stats, args.utt2dur) if path),
         ],
         options={**options, **given},
         outputs=[out_dir / name for name in (*names, "scores", "decode.json")],
@@ -101,15 +105,11 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.scoring.environment import git_revision
     from espnet_sld.tokens.limits import Limits
 
-    if args.ngpu:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError(f"--ngpu {args.ngpu}, but no device is here; use --ngpu 0")
+    device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
-    trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", "cuda" if args.ngpu else "cpu")
-    bound = args.length_stats and LengthBound.from_file(
-        args.length_stats,
+    trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", device)
+    bound = length_stats and LengthBound.from_file(
+        length_stats,
         Limits(**trained.limits).target(template),
         margin=float(options["length_margin"]),
         constant=int(options["length_constant"]),
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
         "truncated_utterances": truncated,
         "loops": len(loops),
         "loop_utterances": loops,
-        "device": "cuda" if args.ngpu else "cpu",
+        "device": device,
     }
     with atomic_write(out_dir / "decode.json") as stream:
         json.dump(record, stream, indent=1)

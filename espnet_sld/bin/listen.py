@@ -29,22 +29,25 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.corpus.audio import utterances
     from espnet_sld.corpus.data_dir import DataDir
     from espnet_sld.files import write_table
-    from espnet_sld.inference import Speech2Text
+    from espnet_sld.inference.unpack import Pack
     from espnet_sld.progress import track
     from espnet_sld.stamps import Stamp
 
     if not (args.data_dir / "wav.scp").exists():
         raise InputError(f"{args.data_dir}/wav.scp: no such file; --data_dir must be a Kaldi data directory")
-    speech2text = Speech2Text.from_pretrained(args.model, device=args.device)
+    pack = Pack.open(args.model)
     stamp = Stamp(
         args.out.with_name(args.out.name + ".done.json"),
         inputs=[path for name in ("wav.scp", "segments", REPORT) if (path := args.data_dir / name).exists()],
-        options={"model": speech2text.pack.digest, "device": args.device},
+        options={"model": pack.digest, "device": args.device},
         outputs=[args.out],
     )
     if stamp.fresh():
         logging.info("%s is up to date", args.out)
         return 0
+    from espnet_sld.inference import Speech2Text
+
+    speech2text = Speech2Text.from_pretrained(args.model, device=args.device, digest=pack.digest)
     data = DataDir.read(args.data_dir, text=False)
     heard: dict[str, str] = {}
     names, waves, held = [], [], 0.0

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from espnet_sld import cli
-from espnet_sld.bin.train_teacher import add_token_arguments, device_name
+from espnet_sld.bin.train_teacher import add_token_arguments
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 from espnet_sld.stamps import Stamp, file_digest
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         if name in utterances:
             raise InputError(f"'{name}' occurs twice in {' '.join(args.text)}; utterances must be unique")
         utterances[name] = targets.encode(text)
-    device = device_name(args.ngpu)
+    device = cli.device_name(args.ngpu)
 
     def teacher():
         return load_teacher(args.teacher, targets.tokens, device=device)

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 from espnet_sld import cli
-from espnet_sld.errors import InputError
 from espnet_sld.stamps import Stamp
 
 RECORD = "training.json"  # beside the weights: how it was trained
@@ -48,17 +47,6 @@ def add_token_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bpemodel", help="bpe: its bpe.model; hf: the tokenizer's directory or name")
 
 
-def device_name(ngpu: int) -> str:
-    """`cuda` where GPUs are asked for. Raises InputError if there are none."""
-    if not ngpu:
-        return "cpu"
-    import torch
-
-    if not torch.cuda.is_available():
-        raise InputError(f"--ngpu {ngpu}, but no device is here; use --ngpu 0")
-    return "cuda"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Train and save; writes `training.json` with the losses."""
     args = get_parser().parse_args(argv)
@@ -69,11 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     inputs += [model] if model and model.is_file() else []
     stamp = Stamp(
         args.out_dir.with_name(args.out_dir.name + ".done.json"),
-        inputs=[
-            *inputs,
-            *([args.held_out] if args.held_out else []),
-            *([model] if model and model.is_file() else []),
-        ],
+        inputs=inputs,
         options={"bert_conf": bert_conf, "teacher_conf": teacher_conf, "token_type": args.token_type},
         outputs=[args.out_dir / "config.json", args.out_dir / "teacher.json"],
     )
@@ -94,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         held_out=[targets.encode(text) for text in held_out],
         bert_conf=bert_conf,
         teacher_conf=teacher_conf,
-        device=device_name(args.ngpu),
+        device=cli.device_name(args.ngpu),
     )
     result |= {"sentences": len(sentences), "held_out_sentences": len(held_out)}
     stamp.write(**result)

@@ -48,3 +48,31 @@ class LengthBound:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not length statistics ({error!r}); run stage 6 again") from None
         return cls(ratio, max_text, margin, constant)
+
+
+def statistics_of_task(directory: str | Path, name: str) -> Path:
+    """Of a mixture's training sets that teach a task, the `length_stats.json` with the highest ratio.
+
+    Args:
+        directory: what `collect_mixture` wrote.
+        name: the task, with its generate token where it has one (`task_name`).
+
+    Raises:
+        InputError: no such training set, or damaged statistics.
+    """
+    found: list[tuple[float, Path]] = []
+    names: set[str] = set()
+    for path in sorted(Path(directory).glob("train/*/length_stats.json")):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            names.add(str(values["task_name"]))
+            if values["task_name"] == name:
+                found.append((float(values["max_target_per_condition"]), path))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: not a mixture's length statistics ({error!r}); collect them again"
+            ) from None
+    if not found:
+        have = ", ".join(sorted(names)) or "none; run bin.collect_mixture first"
+        raise InputError(f"{directory}/train: no data set of the task '{name}'; there are: {have}")
+    return max(found, key=lambda pair: pair[0])[1]

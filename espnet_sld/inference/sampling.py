@@ -88,10 +88,11 @@ class Sampled:
         hidden, state = model.prefill(tokens, lengths, steps=max(limits))
         for step in range(max(limits)):
             logits = (hidden @ rows.T).float()  # (R, A), R rows alive
-            if step < self.min_tokens:
-                logits[:, end] = -torch.inf
-            log_p = logits.log_softmax(-1)
-            choice = self.choose(log_p, draws[alive, step])
+            log_p = possible = logits.log_softmax(-1)
+            if step < self.min_tokens:  # the others share the end's probability, but the score is as it was
+                possible = log_p.clone()
+                possible[:, end] = -torch.inf
+            choice = self.choose(possible, draws[alive, step])
             gained = log_p.gather(1, choice[:, None])[:, 0].tolist()
             keep = []
             for place, (row, token) in enumerate(zip(alive.tolist(), choice.tolist(), strict=True)):

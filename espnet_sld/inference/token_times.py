@@ -15,10 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
+from transformers.cache_utils import Cache
 
 from espnet_sld.inference.long_audio import SHIFT
 from espnet_sld.inference.transcript import SpeechTokens, Word
 from espnet_sld.models.decoder_only import DecoderOnlyLM
+from espnet_sld.models.kv_cache import roomy_cache
 from espnet_sld.tokens.subword import Tokenizer
 
 RESOLUTION = 0.08  # seconds between the times t at which words are counted
@@ -56,12 +59,17 @@ def prefix_scores(
     place = {index: number for number, index in enumerate(allowed)}
     chosen = torch.tensor([place[int(index)] for index in text], device=device, dtype=torch.long)
     _, state = model.prefill(speech[None], torch.tensor([num_speech], device=device))
-    size = max(1, batch_tokens // (num_speech + len(tail)))
+    size = min(max(1, batch_tokens // (num_speech + len(tail))), len(prefixes))
+    shared = _in_rows(state.cache, model.backbone.config, size, num_speech, len(tail))
     places = torch.arange(num_speech, device=device)
     found: list[torch.Tensor] = []
     for some in torch.as_tensor(np.asarray(prefixes, dtype=np.int64), device=device).split(size):
-        cache = copy.deepcopy(state.cache)
-        cache.batch_select_indices(torch.zeros(len(some), dtype=torch.long, device=device))
+        if shared is None:
+            cache = copy.deepcopy(state.cache)
+            cache.batch_select_indices(torch.zeros(len(some), dtype=torch.long, device=device))
+        else:
+            cache = shared
+            cache.batch_select_indices(torch.arange(len(some), device=device))
         seen = torch.cat([places < some[:, None], torch.ones(len(some), len(tail), device=device)], 1)
         output = model.backbone.base_model(
             input_ids=tail.expand(len(some), -1),
@@ -71,10 +79,22 @@ def prefix_scores(
             use_cache=True,
         )
         hidden = output.last_hidden_state[:, len(tail) - len(text) - 1 :]  # (rows, N + 1, D)
+        if shared is not None:
+            shared.crop(-len(tail))  # the speech stays, for the next rows
         found.append((hidden @ rows.T).float().log_softmax(-1)[..., [*chosen.tolist(), -1]])
     log_p = torch.cat(found).double().cpu().numpy()  # (R, N + 1, N + 1)
     steps = np.arange(len(text))
     return log_p[:, steps, steps], log_p[:, :, -1]
+
+
+def _in_rows(read: Cache, config: PreTrainedConfig, rows: int, num_speech: int, more: int) -> Cache | None:
+    """The speech that one row has read, in `rows` rows with room for `more` places; None: sliding windows."""
+    cache = roomy_cache(config, rows, num_speech + more)
+    if cache is not None:
+        for layer, one in zip(cache.layers, read.layers, strict=True):
+            shape = (rows, -1, -1, -1)
+            layer.put(0, one.keys.expand(shape), one.values.expand(shape), num_speech)
+    return cache
 
 
 def best_path(scores: np.ndarray) -> np.ndarray:

@@ -115,8 +115,11 @@ class RoomyLayer(DynamicLayer):
         self.batch_select_indices(beam_idx.to(self.device))
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last −tokens_to_remove places."""
-        self._length -= abs(tokens_to_remove)
+        """Forget the last −tokens_to_remove places, all where there are fewer."""
+        if tokens_to_remove > 0:
+            raise ValueError(f"crop({tokens_to_remove}): give the places to forget as a negative number")
+        if self.is_initialized:
+            self._length = max(0, self._length + tokens_to_remove)
 
 
 def roomy_cache(config: PreTrainedConfig, rows: int, places: int) -> Cache | None:

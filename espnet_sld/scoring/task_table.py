@@ -17,7 +17,7 @@ HEADER = (
 )  # fmt: skip
 NOTES = (
     "WER: of the transcript (asr), of the translation or caption against its (closest) reference (st, "
-    "caption), of what an independent recogniser heard in synthesised speech (tts). BLEU: sacrebleu. Right "
+    "caption), of what another recogniser heard in the synthesised speech (tts). BLEU: sacrebleu. Right "
     "caption: names the right class and no other. CIDEr-D: 100 × the mean, 1–4-grams. MCD: mel cepstral "
     "distortion to the recording of the same words, after time warping. RTF: generation alone. cut: ended by "
     "the length bound. Everything is chosen on dev."

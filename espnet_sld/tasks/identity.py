@@ -52,6 +52,7 @@ FILES = (
     "valid_shape_file",
     "init_param",
     "mixture",
+    "soft_labels",
 )
 
 
@@ -78,8 +79,6 @@ def input_files(pairs: Sequence[tuple[str, str]]) -> list[str]:
             if Path(value).name == "wav.scp":  # the other tables that decide a set's audio
                 beside = (Path(value).with_name(table) for table in ("segments", "utt2speed"))
                 names += [str(path) for path in beside if path.is_file()]
-        elif option == "soft_labels":
-            value += ".json"  # has a digest of the content
         elif option not in FILES:
             continue
         if Path(value).is_file():
@@ -126,7 +125,7 @@ class TrainingRecord:
             changed = "; ".join(self.begun.differences()[:4])
             raise InputError(
                 f"{self.directory} holds a training with other options or data ({changed}); choose another "
-                "experiment (--asr_tag), or delete that directory to train again"
+                "experiment (--asr_tag, --ctc_tag, --dmlm_tag), or delete that directory to train again"
             )
         self.begun.write()
 

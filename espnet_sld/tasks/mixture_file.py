@@ -1,6 +1,7 @@
 """The YAML that lists data sets, their task, weight and files. No torch, no ESPnet."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ from espnet_sld.tokens.dmlm_templates import UNLABELLED, TaskTemplate, vocabular
 from espnet_sld.tokens.templates import Template, get_template
 
 FIELDS = ("speech", "text", "target_text", "image")
-OPTIONS = ("name", "task", "unlabelled", "weight", "portion", "portion_seed", "language", "generate_token")
+OPTIONS = (
+    *("name", "task", "unlabelled", "weight", "portion", "portion_seed", "portion_group"),
+    *("language", "generate_token"),
+)
+# A copy at another speed goes where its recording goes.
+ANY_SPEED = r"^(?:sp[0-9.]+-)?(.*)$"
 ROLES = ("train", "valid")
 
 
@@ -26,8 +32,11 @@ class DataSet:
         template: task.
         files: the template's fields → token or text files (`utterance …`).
         weight: how often an utterance is seen in a pass over the mixture, on average.
-        portion: share of the utterances that is used, [begin, end) of their order by hash.
+        portion: share of what was recorded that is used, [begin, end) of its order by hash.
         portion_seed: of that order.
+        portion_group: regular expression whose first group is what utterances of one origin (copies at other
+            speeds, shifted images, several captions) have in common. All of them are used, or none: else
+            an item that has its label in one data set would be without in the complementary one.
     """
 
     name: str
@@ -36,18 +45,30 @@ class DataSet:
     weight: float = 1.0
     portion: tuple[float, float] = (0.0, 1.0)
     portion_seed: int = 0
+    portion_group: str = ANY_SPEED
 
     def choose(self, utterances: Sequence[str]) -> list[str]:
-        """The utterances of this portion: the same for all files with the same ids, and complements fit."""
+        """The utterances of this portion: the same for all files with the same ids, and complements fit.
+
+        Raises:
+            InputError: `portion_group` does not fit an utterance.
+        """
         if self.portion == (0.0, 1.0):
             return list(utterances)
 
-        def place(utterance: str) -> bytes:
-            return hashlib.blake2b(f"{self.portion_seed} {utterance}".encode(), digest_size=8).digest()
+        groups: dict[str, list[str]] = {}
+        for utterance in sorted(utterances):
+            found = re.match(self.portion_group, utterance)
+            if found is None or found[1] is None:
+                raise InputError(f"portion_group '{self.portion_group}' does not fit utterance {utterance}")
+            groups.setdefault(found[1], []).append(utterance)
 
-        order = sorted(utterances, key=lambda utterance: (place(utterance), utterance))
+        def place(group: str) -> bytes:
+            return hashlib.blake2b(f"{self.portion_seed} {group}".encode(), digest_size=8).digest()
+
+        order = sorted(groups, key=lambda group: (place(group), group))
         begin, end = (round(share * len(order)) for share in self.portion)
-        return order[begin:end]
+        return [utterance for group in order[begin:end] for utterance in groups[group]]
 
 
 @dataclass(frozen=True)
@@ -88,8 +109,8 @@ def read_mixture(path: str | Path) -> Mixture:
 
     `train` and `valid` are lists of entries with `name`, `task` (a template) or `unlabelled: true` (each of
     its files is used alone), the files of the task's fields, and `weight`, `portion` (P or [P, Q]),
-    `portion_seed`, `language` or `generate_token` where they are not the defaults. `specials` keeps room for
-    more task tokens.
+    `portion_seed`, `portion_group`, `language` or `generate_token` where they are not the defaults.
+    `specials` keeps room for more task tokens.
 
     Raises:
         InputError: names the file, the entry, and what is wrong with it.
@@ -142,6 +163,7 @@ def _entry(values: Any) -> list[DataSet]:
         "weight": _weight(values.get("weight", 1.0)),
         "portion": _portion(values.get("portion", 1.0)),
         "portion_seed": int(values.get("portion_seed", 0)),
+        "portion_group": _group(values.get("portion_group", ANY_SPEED)),
     }
     if not values.get("unlabelled", False):
         if "task" not in values:
@@ -192,3 +214,12 @@ def _portion(value: Any) -> tuple[float, float]:
     if len(pair) != 2 or not numbers or not 0 <= pair[0] < pair[1] <= 1:
         raise InputError("portion must be a share P in (0, 1], or [P, Q] with 0 <= P < Q <= 1")
     return float(pair[0]), float(pair[1])
+
+
+def _group(value: Any) -> str:
+    try:
+        if isinstance(value, str) and re.compile(value).groups:
+            return value
+    except re.error as error:
+        raise InputError(f"portion_group '{value}': no regular expression ({error})") from None
+    raise InputError(f"portion_group must be a regular expression with a group, not '{value}'")

@@ -10,7 +10,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write, read_table
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp
-from espnet_sld.tasks.mixture_file import ROLES, DataSet, read_mixture
+from espnet_sld.tasks.mixture_file import ROLES, DataSet, read_mixture, task_name
 from espnet_sld.tasks.preprocess import SequencePreprocessor
 from espnet_sld.tokens.shapes import Lengths
 
@@ -22,6 +22,7 @@ def collect_mixture(
 
     In length_stats.json, `max_target_per_condition` is the largest ratio of target to condition tokens, and
     `target.max` the longest target: they bound what is generated. The end token is not counted.
+    `task_name` has the generate token too, by which `bin.generate --mixture_stats` finds a task's data sets.
 
     Args:
         mixture: a file for `read_mixture`.
@@ -52,9 +53,11 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
     limits = preprocess.limits
     options = {
         "task": template.name,
+        "task_name": task_name(template),
         "specials": list(template.specials),
         "portion": list(entry.portion),
         "portion_seed": entry.portion_seed,
+        "portion_group": entry.portion_group,
         "limits": vars(limits),
         "vocabulary": preprocess.vocabulary.as_dict(),
         "tokenizers": {kind: tokenizer.describe() for kind, tokenizer in preprocess.tokenizers.items()},

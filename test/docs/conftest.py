@@ -64,6 +64,8 @@ class Clone:
 @pytest.fixture
 def clone(repo_root: Path, tmp_path: Path) -> Clone:
     """All files that git does not ignore, committed to a repository of their own."""
+    if not (repo_root / ".git").exists():
+        pytest.skip("this tree is no git checkout: which of its files belong to it is unknown")
     repository = tmp_path / "repository"
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=repo_root, capture_output=True, check=True

@@ -248,5 +248,8 @@ def test_what_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(InputError, match=r"valid.ter.ave.pth: no such checkpoint; there are: none"):
         decode_ctc.main(needed)
     (tmp_path / "valid.ter.ave.pth").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no valid.loss.ave.pth or valid.loss.best.pth in it; train the LM"):
+    best = tmp_path / "valid.loss.best.pth"  # there after the first epoch
+    best.write_bytes(b"")
+    with pytest.raises(InputError, match=r"valid.loss.ave.pth: no such file; train the LM to its end.*_file"):
         decode_ctc.main([*needed, "--lm_exp", str(tmp_path)])
+    assert decode_ctc.lm_checkpoint(tmp_path, best.name) == best  # where it is asked for by name

@@ -81,6 +81,18 @@ def test_the_end_may_not_come_before_min_tokens(counting_model):
         Sampled(temperature=-1)
 
 
+def test_the_score_is_the_models_own_below_min_tokens_too(model):
+    inputs, block = prompts(), [*ALLOWED, END]
+    found = draw(model, inputs, [str(n) for n in range(9)], min_tokens=6)
+    for prompt, hypothesis in zip(inputs, found, strict=True):
+        written = [*hypothesis.ids, *([END] if hypothesis.stopped == "end" else [])]
+        whole = torch.as_tensor([*prompt, *written])[None]
+        with torch.inference_mode():
+            log_p = model(whole)[0, len(prompt) - 1 : -1, block].log_softmax(-1)  # the end is never left out
+        expected = log_p[range(len(written)), [block.index(token) for token in written]].sum()
+        assert hypothesis.score == pytest.approx(float(expected), rel=1e-3, abs=1e-3)
+
+
 # -- restricted to the target's modality ------------------------------------------------------------
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):

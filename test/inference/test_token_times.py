@@ -33,6 +33,17 @@ def test_scores_of_prefixes_equal_passes_over_shortened_speech(model, batch_toke
         np.testing.assert_allclose(log_p[row], expected[range(4), text - 2], rtol=1e-4, atol=1e-4)
 
 
+def test_a_model_without_a_roomy_cache_gives_the_same(make_model, monkeypatch):
+    """As with sliding windows, whose caches are copied for each part."""
+    lm = make_model("llama").requires_grad_(False)
+    prompt = np.append(np.random.default_rng(1).integers(22, 40, 11), START)
+    options = (lm, prompt, 11, [3, 7, 5], ALLOWED, np.array([1, 2, 5, 10, 11]), 40)
+    expected = prefix_scores(*options)
+    monkeypatch.setattr("espnet_sld.inference.token_times.roomy_cache", lambda *_: None)
+    for one, other in zip(prefix_scores(*options), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
 def test_an_empty_hypothesis_has_the_end_alone(model):
     log_p, log_end = prefix_scores(model, np.array([25, 30, START]), 2, [], ALLOWED, np.array([1, 2]))
     assert log_p.shape == (2, 0) and log_end.shape == (2, 1)

@@ -37,6 +37,22 @@ def test_a_row_keeps_its_values_through_growth_selection_and_repetition(room):
     assert ours.keys is None and ours.get_seq_length() == 0
 
 
+def test_cropping_is_as_hugging_faces_at_the_edges():
+    ours, theirs = RoomyLayer(3, 20), DynamicCache().layer_class_to_replicate()
+    for layer in (ours, theirs):
+        layer.crop(-2)  # nothing is there yet
+        assert layer.get_seq_length() == 0
+        layer.update(*states(3, 4, 1))
+        layer.crop(0)
+        assert layer.get_seq_length() == 4
+        with pytest.raises(ValueError, match=r"positive|negative"):
+            layer.crop(2)
+        layer.crop(-9)
+        assert layer.get_seq_length() == 0
+        layer.update(*states(3, 2, 2))
+    assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+
+
 def test_a_step_writes_one_place_and_moves_nothing():
     layer = RoomyLayer(3, 10)
     layer.update(*states(3, 4, 1))

@@ -89,6 +89,15 @@ def test_digit_orders_have_folders_and_sets_of_their_own(dry):
     assert "dump_trigram/raw/train_sp/wav.scp\\,speech\\,text" in shown and " dump/" not in shown
 
 
+def test_trainings_that_would_share_gpus_are_refused(dry, monkeypatch):
+    monkeypatch.setenv("trainings_at_once", "2")
+    refused = dry.run("--ngpu", "1", check=False)
+    assert refused.returncode == 1 and "--jobs 2 with --ngpu 1" in refused.stderr and not refused.stdout
+    assert dry.run("--ngpu", "0", "--stage", "9").returncode == 0
+    monkeypatch.setenv("cmd_backend", "slurm")
+    assert dry.run("--ngpu", "1", "--stage", "9").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

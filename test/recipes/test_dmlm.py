@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 TINY = "--max_epoch 2 --num_iters_per_epoch 8 --batch_bins 1500 --keep_nbest_models 1"
-SMALL = "--backbone_conf hidden_size=32 --backbone_conf ffn_dim=64 --backbone_conf word_embed_proj_dim=32"
+SMALL = (
+    "--backbone_conf hidden_size=32 --backbone_conf intermediate_size=64 --backbone_conf num_hidden_layers=2"
+)
 FEW = "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 12"
 TASKS = ("asr", "tts", "st", "caption")
 
@@ -61,7 +63,56 @@ def test_tasks_that_are_not_wanted_need_nothing(dmlm_recipe):
     assert "--task asr" in shown
 
 
-@pytest.mark.slow
+def test_a_hifigan_speaks_what_the_vocoder_was_trained_for(dmlm_recipe):
+    dry = dmlm_recipe("fsdd", ["--dry_run", "true", "--hifigan", "models/my gan", "--listener_config", ""])
+    shown = dry.run("--stage", "7").stdout.splitlines()
+    commands = [line for line in shown if "bin.train_vocoder" in line or "bin.synthesise" in line]
+    assert len(commands) == 3 and all("--hifigan models/my\\ gan" in line for line in commands)
+
+
+def test_a_folder_with_a_space_reaches_the_corpus_whole_and_its_option_is_in_the_help(dmlm_recipe):
+    dry = dmlm_recipe("fsdd", ["--fsdd_dir", "my corpus", "--dry_run", "true"])
+    shown = dry.run("--stop_stage", "1", "--corpus_opts", "--num_train_strings 3").stdout
+    assert "--fsdd_dir my\\ corpus --num_train_strings 3" in shown
+    assert "--fsdd_dir" in dry.run("--help").stdout
+
+
+def test_image_tokens_from_elsewhere_have_a_codebook_of_their_own(dmlm_recipe):
+    dry = dmlm_recipe("librispeech", ["--dry_run", "true", "--stage", "9"])
+    assert "num_image_tokens" not in dry.run().stdout
+    shown = dry.run("--num_image_tokens", "8192", "--caption_sets", "coco_test").stdout
+    both = [line for line in shown.splitlines() if "bin.collect_mixture" in line or "bin.train " in line]
+    assert len(both) == 2 and all("--num_image_tokens 8192" in line for line in both)
+    assert "--source dump/raw/coco_test/image_tokens" in shown
+
+
+def test_the_listener_has_stage_numbers_of_its_own(dmlm_recipe):
+    recipe = dmlm_recipe("fsdd", ["--stage", "8", "--stop_stage", "8"])
+    shown = recipe.run("--dry_run", "true", "--skip_stages", "7").stdout
+    assert "espnet_sld.bin.train " in shown
+    (recipe.folder / "cmd.sh").write_text("train_cmd=false cuda_cmd=false decode_cmd=false\n")
+    failed = recipe.run(check=False)
+    assert failed.returncode == 1
+    assert re.findall(r"resume with: ./run.sh --stage (\d+)", failed.stderr) == ["8", "8"]
+
+
+def test_an_edited_mixture_is_taken_by_the_training_and_kept_with_it(dmlm_recipe):
+    recipe = dmlm_recipe("fsdd", ["--dumpdir", r"du&m|p\1", "--asr_sets", "none", "--stop_stage", "10"])
+    (recipe.folder / "cmd.sh").write_text("train_cmd=true cuda_cmd=true decode_cmd=true\n")
+    mixture = recipe.folder / "conf" / "mixture.yaml"
+    written = []
+    for stage in ("9", "10"):
+        recipe.run("--stage", stage)
+        (chosen,) = recipe.folder.glob("exp/dmlm_stats_*/mixture.yaml")
+        (kept,) = recipe.folder.glob("exp/dmlm_ts_*/mixture.yaml")
+        assert kept.read_text() == chosen.read_text()
+        written.append(kept.read_text())
+        mixture.write_text(mixture.read_text().replace("weight: 0.5", "weight: 0.25"))
+    assert r'speech: "du&m|p\1/raw/train_sp/text.ts.mfcc_km300"' in written[0] and "@" not in written[0]
+    assert written[1] == written[0].replace("weight: 0.5", "weight: 0.25") != written[0]
+
+
+@pytest.mark.campaign
 def test_recordings_and_images_become_four_tasks_figures_and_a_second_call_makes_nothing_again(
     dmlm_recipe, few_digits
 ):
@@ -85,8 +136,10 @@ def test_recordings_and_images_become_four_tasks_figures_and_a_second_call_makes
     table = (experiment / "RESULTS.md").read_text()
     assert all(f"| {task}" in table for task in TASKS) and "| caption" in done.stdout
     assert (experiment / "report.html").exists()
-    made = [*experiment.glob("*.pth"), *experiment.glob("*/*/text"), *wavs]
+    made = [*experiment.glob("*.pth"), *wavs]
     made += [
+        *experiment.glob("*/*/scores"),
+        *experiment.glob("tts/*/heard"),
         *digits.folder.glob("exp/vocoder/*/*.safetensors"),
         *digits.folder.glob("exp/asr_sld_listener/*.pth"),
     ]

@@ -148,7 +148,7 @@ def test_a_mixture_of_real_data_lowers_every_part_resumes_bit_equal_and_generate
         command = [
             *("--exp_dir", str(exp), "--checkpoint", "valid.loss.ave.pth", "--task", task, *more),
             *("--source", str(digits / f"valid.{source}"), "--out_dir", str(out)),
-            *("--length_stats", str(stats / "train" / task / "length_stats.json")),
+            *("--mixture_stats", str(stats)),
         ]
         generate.main(command)
         found = read_table(out / output, allow_empty_value=True)

@@ -51,6 +51,19 @@ def test_a_training_never_goes_on_from_other_options_or_data_in_silence(tmp_path
         TrainingRecord(command(tmp_path, "--seed", "1")).begin()
 
 
+def test_soft_labels_count_by_their_content_alone(tmp_path):
+    """Their record beside them also says where and how fast they were made."""
+    labels, record = tmp_path / "soft.safetensors", tmp_path / "soft.safetensors.json"
+    labels.write_bytes(b"labels")
+    record.write_text('{"host": "a", "seconds": 1}')
+    finish(tmp_path, "--soft_labels", str(labels))
+    record.write_text('{"host": "b", "seconds": 2}')
+    assert TrainingRecord(command(tmp_path, "--soft_labels", str(labels))).finished()
+    labels.write_bytes(b"others")
+    with pytest.raises(InputError, match=r"soft\.safetensors changed.*--asr_tag, --ctc_tag, --dmlm_tag"):
+        TrainingRecord(command(tmp_path, "--soft_labels", str(labels))).begin()
+
+
 def test_both_spellings_of_an_option_are_read():
     assert read_pairs(["--a", "1", "--b=2", "--c", "--d", "x y"]) == [
         ("a", "1"),

@@ -95,6 +95,34 @@ def test_portions_with_the_same_ids_complete_each_other(options):
 
 
 @pytest.mark.parametrize(
+    ("group", "base", "copies"),
+    [
+        (None, "utt{}", ["{}", "sp0.9-{}", "sp1.1-{}"]),
+        (r"^(digit-\d+)", "digit-{:04d}", ["{}-c0", "{}-c1", "{}-s1-c0", "{}-s2-c1"]),
+    ],
+)
+def test_copies_of_one_item_are_on_one_side_of_a_portion(files, tmp_path, group, base, copies):
+    both = {"speech": files["speech"], **({} if group is None else {"portion_group": group})}
+    labelled = {"name": "a", "task": "asr", "text": files["text"], "portion": 0.1, **both}
+    rest = {"name": "b", "task": "speech_lm", "portion": [0.1, 1.0], **both}
+    sides = read_mixture(write(tmp_path / "groups.yaml", [labelled, rest])).train
+    origin = {
+        copy.format(base.format(number)): base.format(number) for number in range(200) for copy in copies
+    }
+    with_label, without = (entry.choose(list(origin)) for entry in sides)
+    assert sorted([*with_label, *without]) == sorted(origin)
+    assert {origin[name] for name in with_label}.isdisjoint(origin[name] for name in without)
+    assert len({origin[name] for name in with_label}) == 20 and len(with_label) == 20 * len(copies)
+
+
+def test_an_utterance_that_the_group_does_not_fit_is_named(files, tmp_path):
+    entry = {"name": "a", "task": "speech_lm", "speech": files["speech"], "portion": 0.5}
+    found = read_mixture(write(tmp_path / "g.yaml", [{**entry, "portion_group": "^(digit-[0-9]+)"}]))
+    with pytest.raises(InputError, match=r"portion_group '.*' does not fit utterance utt1"):
+        found.train[0].choose(["digit-1-c0", "utt1"])
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"task": "asr_"}, "no template 'asr_'"),
@@ -106,6 +134,8 @@ def test_portions_with_the_same_ids_complete_each_other(options):
         ({"weight": "a"}, "weight must be a positive number"),
         ({"portion": 1.5}, "portion must be"),
         ({"portion": [0.5, 0.5]}, "portion must be"),
+        ({"portion_group": "utt[0-9]+"}, "portion_group must be a regular expression with a group"),
+        ({"portion_group": "(utt"}, "portion_group .*: no regular expression"),
         ({"unlabelled": True}, "an unlabelled data set has no task"),
         ({"name": "a/b"}, "usable as a directory"),
         ({"name": None}, "mapping with at least a 'name'"),
@@ -249,6 +279,7 @@ def test_collected_lengths_are_those_of_training(options, token_dir, tmp_path):
     ratios = [len(spoken[name]) / len(words[name].split()) for name in used]
     assert report["max_target_per_condition"] == pytest.approx(max(ratios))
     assert (report["utterances"], report["utterances_left_out"], report["cut_targets"]) == (20, 60, 0)
+    assert report["task_name"] == "tts <generatespeech>"
     stamp = (tmp_path / "stats/train/tts/shapes.done.json").stat().st_mtime_ns
     collect_mixture.main(arguments)
     assert (tmp_path / "stats/train/tts/shapes.done.json").stat().st_mtime_ns == stamp

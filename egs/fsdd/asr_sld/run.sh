@@ -4,18 +4,7 @@
 set -euo pipefail
 . ./path.sh
 
-corpus_opts= options=()
-while [ $# -gt 0 ]; do
-  case $1 in
-    --fsdd_dir) corpus_opts+=" --fsdd_dir ${2:?--fsdd_dir needs a folder}"; shift 2 ;;
-    --corpus_opts) corpus_opts+=" $2"; shift 2 ;;
-    *) options+=("$1"); shift ;;
-  esac
-done
-set -- ${options[@]+"${options[@]}"}
-
 "${MAIN_ROOT}/egs/TEMPLATE/asr_sld.sh" \
-  --corpus_opts "${corpus_opts}" \
   --train_set train \
   --dev_set dev \
   --test_sets "test_isolated test_strings test_strings_once test_speaker" \

@@ -29,8 +29,9 @@ _set_name() {
   esac
 }
 
-derive_options() {
-  local part parts text front_end row
+# the corpus and its sets
+derive_corpus() {
+  local part parts text
   case ${variant} in
     librispeech_960) ;;
     librispeech_100)
@@ -61,7 +62,11 @@ derive_options() {
  --remove_archives ${remove_archives} --train_parts '${train_parts}' --train_set ${train_set}\
  --dev_parts '${dev_parts}' --dev_set ${union} ${dev_last:+--dev_last ${dev_last}}\
  --test_parts '${test_parts}' --case ${text_case} ${corpus_opts}"
+}
 
+derive_options() {
+  local front_end row
+  derive_corpus
   if [ -z "${asr_config}" ]; then
     front_end=${kmeans_feature%/*}; front_end=${front_end##*/}
     case ${front_end} in hubert*) front_end=hubert ;; *) front_end=wavlm ;; esac
