@@ -18,7 +18,7 @@ def rate_intervals(
     """(1 − level) intervals of R error rates on the same utterances, in percent.
 
     The same draws serve all systems. For one system this is `compare_models(errors, 0, lengths)`: percentiles
-    of resampled rates around the estimate, widened for the number of utterances.
+    of resampled rates around the estimate, widened for the number of utterances, never below 0.
 
     Args:
         errors: (R, N) of each system and utterance. lengths: (N,) reference words or characters.
@@ -44,7 +44,7 @@ def rate_intervals(
     low, high = np.quantile(replicates - rates, [level / 2.0, 1.0 - level / 2.0], axis=0)
     factor = widening(level, utterances)
     return [
-        (float(rate + factor * a), float(rate + factor * b))
+        (max(0.0, float(rate + factor * a)), float(rate + factor * b))
         for rate, a, b in zip(rates, low, high, strict=True)
     ]
 
