@@ -1,11 +1,12 @@
-"""Whole files: written beside, then renamed; and Kaldi's two-column tables."""
+"""Whole files: written beside, then renamed; JSON; and Kaldi's two-column tables."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from espnet_sld.errors import InputError
 
@@ -39,6 +40,13 @@ def _umask() -> int:
     value = os.umask(0)
     os.umask(value)
     return value
+
+
+def write_json(path: str | os.PathLike, value: Any, *, indent: int | None = 1, **options: Any) -> None:
+    """Write JSON and a line end, atomically; `options` are json.dump's."""
+    with atomic_write(path) as stream:
+        json.dump(value, stream, indent=indent, **options)
+        stream.write("\n")
 
 
 def read_table(path: str | os.PathLike, *, allow_empty_value: bool = False) -> dict[str, str]:

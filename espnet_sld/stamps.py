@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_sld.files import atomic_write
+from espnet_sld.files import write_json
 
 
 def file_digest(path: str | os.PathLike) -> str:
@@ -87,6 +87,4 @@ class Stamp:
             "host": platform.node(),
             "seconds": round(time.time() - self.started, 3),
         }
-        with atomic_write(self.path) as stream:
-            json.dump(record, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(self.path, record, sort_keys=True)

@@ -28,11 +28,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    import json
     import logging
 
     from espnet_sld.errors import InputError
-    from espnet_sld.files import atomic_write, read_table
+    from espnet_sld.files import read_table, write_json
     from espnet_sld.scoring.report.attention_data import NAME, packed
     from espnet_sld.scoring.report.experiment import read_scored_set
 
@@ -57,10 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         shown.append(packed(name, found.text, found.speech, found.mean, found.largest, found.on_speech))
     if not shown:
         raise InputError("every utterance is longer than --max_tokens; raise it")
-    with atomic_write(args.exp_dir / NAME) as stream:
-        made = {"checkpoint": args.checkpoint, "decoding": args.decoding, "utterances": shown}
-        json.dump(made, stream, ensure_ascii=False)
-        stream.write("\n")
+    made = {"checkpoint": args.checkpoint, "decoding": args.decoding, "utterances": shown}
+    write_json(args.exp_dir / NAME, made, indent=None, ensure_ascii=False)
     print(f"{args.exp_dir / NAME}: {len(shown)} utterances of {args.decoding}")
     return 0
 

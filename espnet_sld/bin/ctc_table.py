@@ -39,10 +39,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Write the table."""
     args = get_parser().parse_args(argv)
-    import json
 
     from espnet_sld.errors import InputError
-    from espnet_sld.files import atomic_write
     from espnet_sld.scoring.ctc_table import (
         BEAM,
         ROWS,
@@ -51,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         render_ctc_table,
         speeds,
     )
+    from espnet_sld.scoring.markdown import write_with_json
     from espnet_sld.scoring.table import parse_contrasts
 
     rows, sets = args.rows.split(","), args.sets.split(",")
@@ -88,11 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         seed=args.seed,
     )
     text = render_ctc_table(table)
-    with atomic_write(args.out) as stream:
-        stream.write(text)
-    with atomic_write(args.out.with_suffix(".json")) as stream:
-        json.dump(table, stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_with_json(args.out, text, table)
     print(text, end="")
     return 0
 

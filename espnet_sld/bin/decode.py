@@ -1,7 +1,6 @@
 """Decode a set of unit texts with a trained model (stage 8)."""
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -10,8 +9,7 @@ from pathlib import Path
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_table
-from espnet_sld.progress import Progress
+from espnet_sld.files import read_table, write_json, write_table
 from espnet_sld.stamps import Stamp
 
 DEFAULTS = {
@@ -87,19 +85,13 @@ def main(argv: list[str] | None = None) -> int:
         logging.info("%s is up to date", out_dir)
         return 0
 
-    units = read_table(args.speech_text)
-    durations = {key: float(value) for key, value in read_table(args.utt2dur).items()} if args.utt2dur else {}
-    missing = [utterance for utterance in units if durations and utterance not in durations]
-    if missing:
-        raise InputError(
-            f"{args.utt2dur}: no duration of {missing[0]} and {len(missing) - 1} more; run stage 4 again"
-        )
-
     from espnet_sld.inference.checkpoint import load_checkpoint
-    from espnet_sld.inference.decoding import decode_set
     from espnet_sld.inference.length_bound import LengthBound
+    from espnet_sld.inference.set_decoding import decode_sources, read_durations
     from espnet_sld.scoring.environment import git_revision
 
+    units = read_table(args.speech_text)
+    durations = read_durations(args.utt2dur, list(units))
     device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
     trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", device)
@@ -109,60 +101,25 @@ def main(argv: list[str] | None = None) -> int:
         margin=float(options["length_margin"]),
         constant=int(options["length_constant"]),
     )
-    texts, scores, truncated, loops = {}, {}, [], []
-    started = time.perf_counter()
-    progress = Progress(len(units), f"decode {out_dir.name}")
-    for utterance, text, hypothesis in decode_set(
-        trained.model,
-        trained.tokenizers,
-        trained.vocabulary,
-        trained.template,
-        ((utterance, {"speech": characters}) for utterance, characters in units.items()),
-        bound=bound,
-        beam_size=int(options["beam_size"]),
-        length_penalty=float(options["length_penalty"]),
-        batch_tokens=int(options["batch_tokens"]),
-        **trained.limits,
-    ):
-        texts[utterance], scores[utterance] = text, f"{hypothesis.score:.4f}"
-        if hypothesis.stopped == "length":
-            truncated.append(utterance)
-        if hypothesis.loops:
-            loops.append(utterance)
-        progress.update()
-    progress.close()
-    seconds = time.perf_counter() - started
-    audio = sum(durations.values())
-    write_table(outputs[0], texts)
-    write_table(outputs[1], scores)
+    loaded = time.perf_counter() - loading
+    found = decode_sources(
+        trained, trained.template, units, options, title=f"decode {out_dir.name}", bound=bound
+    )
+    write_table(outputs[0], found.outputs)
+    write_table(outputs[1], found.scores)
     record = {
         **options,
         "checkpoint": args.checkpoint,
-        "model": trained.model.backbone.config.model_type,
-        "n_params": trained.model.num_parameters(),
-        "objective": (trained.config.get("criterion_conf") or {}).get(
-            "objective", trained.config["criterion"]
-        ),
-        "seed": trained.config["seed"],
         "git": git_revision(),
-        "utterances": len(units),
-        "audio_seconds": audio,
-        "decode_seconds": seconds,
-        "load_seconds": started - loading,
-        "rtf": seconds / audio if audio else None,
-        "truncated": len(truncated),
-        "truncated_utterances": truncated,
-        "loops": len(loops),
-        "loop_utterances": loops,
+        "load_seconds": loaded,
+        **found.record(trained, durations),
         "device": device,
     }
-    with atomic_write(outputs[2]) as stream:
-        json.dump(record, stream, indent=1)
-        stream.write("\n")
+    write_json(outputs[2], record)
     stamp.write(utterances=len(units))
     print(
-        f"{out_dir}: {len(units)} utterances in {seconds:.1f} s, {len(truncated)} stopped by the bound, "
-        f"{len(loops)} with loops",
+        f"{out_dir}: {len(units)} utterances in {found.seconds:.1f} s, {len(found.truncated)} stopped by the "
+        f"bound, {len(found.loops)} with loops",
         file=sys.stderr,
     )
     return 0

@@ -1,7 +1,6 @@
 """Decode a set with a trained CTC recogniser: greedy, or beam search with an external LM (stage 8)."""
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_table
+from espnet_sld.files import write_json, write_table
 from espnet_sld.progress import Progress
 from espnet_sld.stamps import Stamp
 
@@ -109,11 +108,8 @@ def main(argv: list[str] | None = None) -> int:
     if stamp.fresh():
         logging.info("%s is up to date", out_dir)
         return 0
-    durations = {key: float(value) for key, value in read_table(utt2dur).items()} if utt2dur else {}
-    record = decode(args, options, checkpoint, lm, durations, outputs)
-    with atomic_write(outputs[2]) as stream:
-        json.dump(record, stream, indent=1)
-        stream.write("\n")
+    record = decode(args, options, checkpoint, lm, utt2dur, outputs)
+    write_json(outputs[2], record)
     stamp.write(utterances=record["utterances"])
     print(
         f"{out_dir}: {record['utterances']} utterances in {record['decode_seconds']:.1f} s, "
@@ -128,17 +124,19 @@ def decode(
     options: dict[str, Any],
     checkpoint: Path,
     lm: Path | None,
-    durations: dict[str, float],
+    utt2dur: str | None,
     outputs: list[Path],
 ) -> dict[str, Any]:
     """Load, decode, write text and scores; what decode.json holds."""
     from espnet_sld.inference.ctc_checkpoint import load_ctc
+    from espnet_sld.inference.set_decoding import read_durations
     from espnet_sld.scoring.environment import git_revision
 
     device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
     trained = load_ctc(checkpoint, exp_config(args), device)
     speech = open_speech(trained, args.speech_text)
+    durations = read_durations(utt2dur, speech.utterances)
     beam = options["beam_size"] > 1 or lm is not None
     search = None
     if beam:
@@ -147,9 +145,6 @@ def decode(
         with quietly():
             from espnet_sld.tasks.ctc_beam import CtcBeam
         search = CtcBeam.build(trained.model, trained.targets.tokens, options, lm, device)
-    missing = [name for name in speech.utterances if durations and name not in durations]
-    if missing:
-        raise InputError(f"no duration of {missing[0]} and {len(missing) - 1} more; make utt2dur again")
     for _ in results(trained, speech, speech.utterances[:1], options, search):
         pass  # what is done once only, at the first use, is no part of the time
     speech.forget()

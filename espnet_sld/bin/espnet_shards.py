@@ -9,7 +9,7 @@ from pathlib import Path
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_table
+from espnet_sld.files import atomic_write, read_table, write_json, write_table
 from espnet_sld.stamps import Stamp
 
 READY = re.compile(
@@ -139,9 +139,7 @@ def join_shards(
         "rtf": seconds / audio if audio else None,
         "jobs": num_shards,
     }
-    with atomic_write(out_dir / "decode.json") as stream:
-        json.dump(record, stream, indent=1)
-        stream.write("\n")
+    write_json(out_dir / "decode.json", record)
     decoding_stamp(out_dir, keys, model, config).write(utterances=len(hypotheses))
     logging.info("%s: %d hypotheses in %.1f s", out_dir, len(hypotheses), seconds)
 

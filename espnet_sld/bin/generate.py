@@ -1,7 +1,6 @@
 """Generate the targets of a set by one task of a trained model: text, speech units or image tokens."""
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -13,8 +12,7 @@ from espnet_sld import cli
 from espnet_sld.bin.decode import DEFAULTS as SEARCH
 from espnet_sld.bin.decode import read_options
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_table
-from espnet_sld.progress import Progress
+from espnet_sld.files import read_table, write_json, write_table
 from espnet_sld.stamps import Stamp
 from espnet_sld.tasks.mixture_file import task_name
 
@@ -59,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     options = read_options(args.config, DEFAULTS)
     if options["temperature"] > 0 and options["beam_size"] > 1:
         raise InputError(f"{args.config}: temperature and beam_size exclude each other; set one of them")
+    draw = options["temperature"] > 0 or options["min_tokens"] > 0
+    if draw and options["beam_size"] > 1:
+        raise InputError(f"{args.config}: min_tokens is not for a beam; set beam_size to 1")
     exp_dir, out_dir = Path(args.exp_dir), Path(args.out_dir)
     checkpoint = cli.checkpoint_of(exp_dir, args.checkpoint)
 
@@ -92,92 +93,59 @@ def main(argv: list[str] | None = None) -> int:
         logging.info("%s is up to date", out_dir)
         return 0
 
-    sources = read_table(args.source)
-    durations = {key: float(value) for key, value in read_table(args.utt2dur).items()} if args.utt2dur else {}
-    missing = [utterance for utterance in sources if durations and utterance not in durations]
-    if missing:
-        raise InputError(f"{args.utt2dur}: no duration of {missing[0]} and {len(missing) - 1} more")
-
     from espnet_sld.inference.checkpoint import load_checkpoint
-    from espnet_sld.inference.decoding import decode_set
     from espnet_sld.inference.length_bound import LengthBound
     from espnet_sld.inference.sampling import Sampled
+    from espnet_sld.inference.set_decoding import decode_sources, read_durations
     from espnet_sld.scoring.environment import git_revision
     from espnet_sld.tokens.limits import Limits
 
+    sources = read_table(args.source)
+    durations = read_durations(args.utt2dur, list(sources))
     device = cli.device_name(args.ngpu)
     loading = time.perf_counter()
     trained = load_checkpoint(checkpoint, exp_dir / "config.yaml", device)
-    bound = length_stats and LengthBound.from_file(
-        length_stats,
-        Limits(**trained.limits).target(template),
-        margin=float(options["length_margin"]),
-        constant=int(options["length_constant"]),
-    )
-    draw = options["temperature"] > 0 or options["min_tokens"] > 0
-    if draw and options["beam_size"] > 1:
-        raise InputError(f"{args.config}: min_tokens is not for a beam; set beam_size to 1")
+    bound = None
+    if length_stats:
+        bound = LengthBound.from_file(
+            length_stats,
+            Limits(**trained.limits).target(template),
+            margin=float(options["length_margin"]),
+            constant=int(options["length_constant"]),
+        )
     sampled = Sampled(
         float(options["temperature"]), int(options["top_k"]), args.seed, int(options["min_tokens"])
     )
-    found, scores, truncated, loops = {}, {}, [], []
-    started = time.perf_counter()
-    progress = Progress(len(sources), f"generate {out_dir.name}")
-    for utterance, output, hypothesis in decode_set(
-        trained.model,
-        trained.tokenizers,
-        trained.vocabulary,
+    loaded = time.perf_counter() - loading
+    found = decode_sources(
+        trained,
         template,
-        ((utterance, {template.source: value}) for utterance, value in sources.items()),
-        bound=bound or None,
-        beam_size=int(options["beam_size"]),
-        length_penalty=float(options["length_penalty"]),
-        batch_tokens=int(options["batch_tokens"]),
+        sources,
+        options,
+        title=f"generate {out_dir.name}",
+        bound=bound,
         sampled=sampled if draw else None,
-        **trained.limits,
-    ):
-        found[utterance], scores[utterance] = output, f"{hypothesis.score:.4f}"
-        if hypothesis.stopped == "length":
-            truncated.append(utterance)
-        if hypothesis.loops:
-            loops.append(utterance)
-        progress.update()
-    progress.close()
-    seconds = time.perf_counter() - started
-    write_outputs(out_dir, names, found)
-    write_table(out_dir / "scores", scores)
-    audio = sum(durations.values())
-    criterion = trained.config.get("criterion_conf") or {}
+    )
+    write_outputs(out_dir, names, found.outputs)
+    write_table(out_dir / "scores", found.scores)
+    empty = sum(not output for output in found.outputs.values())
     record = {
         **options,
         "checkpoint": args.checkpoint,
         "task": args.task,
         "generate_token": given["token"],
-        "model": trained.model.backbone.config.model_type,
-        "n_params": trained.model.num_parameters(),
-        "objective": criterion.get("objective", trained.config["criterion"]),
-        "seed": trained.config["seed"],
         "generation_seed": args.seed,
         "git": git_revision(),
-        "utterances": len(sources),
-        "audio_seconds": audio,
-        "decode_seconds": seconds,
-        "load_seconds": started - loading,
-        "rtf": seconds / audio if audio else None,
-        "empty": sum(not output for output in found.values()),
-        "truncated": len(truncated),
-        "truncated_utterances": truncated,
-        "loops": len(loops),
-        "loop_utterances": loops,
+        "load_seconds": loaded,
+        **found.record(trained, durations),
+        "empty": empty,
         "device": device,
     }
-    with atomic_write(out_dir / "decode.json") as stream:
-        json.dump(record, stream, indent=1)
-        stream.write("\n")
+    write_json(out_dir / "decode.json", record)
     stamp.write(utterances=len(sources))
     print(
-        f"{out_dir}: {args.task} of {len(sources)} utterances in {seconds:.1f} s, {record['empty']} empty, "
-        f"{len(truncated)} stopped by the bound, {len(loops)} with loops",
+        f"{out_dir}: {args.task} of {len(sources)} utterances in {found.seconds:.1f} s, {empty} empty, "
+        f"{len(found.truncated)} stopped by the bound, {len(found.loops)} with loops",
         file=sys.stderr,
     )
     return 0

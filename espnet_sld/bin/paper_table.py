@@ -32,10 +32,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    import json
 
     from espnet_sld.errors import InputError
-    from espnet_sld.files import atomic_write
+    from espnet_sld.scoring.markdown import write_with_json
     from espnet_sld.scoring.paper_table import build_paper_table, no_runs, render_paper_table
     from espnet_sld.scoring.published import SETS, TABLE1
     from espnet_sld.scoring.run_info import read_run_info
@@ -66,11 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         groups, chosen_by=chosen_by, margin=args.margin, resamples=args.resamples, seed=args.seed
     )
     text = render_paper_table(table)
-    with atomic_write(args.out) as stream:
-        stream.write(text)
-    with atomic_write(args.out.with_suffix(".json")) as stream:
-        json.dump(table, stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_with_json(args.out, text, table)
     print(text, end="")
     return 0
 

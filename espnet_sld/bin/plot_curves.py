@@ -27,9 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    import json
 
-    from espnet_sld.files import atomic_write
+    from espnet_sld.files import atomic_write, write_json
     from espnet_sld.scoring.curve_table import curve_points, panels_of, render_curves, row_labels
     from espnet_sld.scoring.curves import read_run_curves
     from espnet_sld.scoring.plots import plot_curves
@@ -42,9 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     text = render_curves(runs, panels, title) + f"\n![{title}]({args.out.name}.png)\n"
     with atomic_write(f"{args.out}.md") as stream:
         stream.write(text)
-    with atomic_write(f"{args.out}.json") as stream:
-        json.dump(curve_points(runs), stream, indent=1)
-        stream.write("\n")
+    write_json(f"{args.out}.json", curve_points(runs))
     print(text, end="")
     return 0
 

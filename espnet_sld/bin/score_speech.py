@@ -1,7 +1,6 @@
 """Mel distance of synthesised speech to the recordings of the same utterances."""
 
 import argparse
-import json
 from pathlib import Path
 
 from espnet_sld import cli
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.corpus.audio import utterances
     from espnet_sld.corpus.data_dir import DataDir
     from espnet_sld.errors import InputError
-    from espnet_sld.files import atomic_write
+    from espnet_sld.files import write_json
     from espnet_sld.scoring.result import read_json
     from espnet_sld.scoring.speech_distance import report
     from espnet_sld.vocoder.mel import MelConf, log_mel
@@ -55,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
     values = {**(read_json(args.decode_json) if args.decode_json else {}), **report(pairs())}
     values["not_compared"] = len(spoken) - len(wanted)
-    with atomic_write(args.out) as stream:
-        json.dump(values, stream, indent=1)
-        stream.write("\n")
+    write_json(args.out, values)
     print(
         f"{args.hyp}: MCD {values['mcd_db']:.2f} dB, mel {values['mel_db']:.2f} dB, "
         f"{values['compared']} utterances"

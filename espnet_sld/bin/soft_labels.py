@@ -1,14 +1,13 @@
 """Write a masked LM's soft labels of transcripts, and say how good a teacher it is (stage 6)."""
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 from espnet_sld import cli
 from espnet_sld.bin.train_teacher import add_token_arguments
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import write_json
 from espnet_sld.stamps import Stamp, file_digest
 
 
@@ -75,9 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     report = {"all": writer.write()}
     if args.report_text:
         report[args.report_text] = _report_on(args, writer, targets, teacher, settings)
-    with atomic_write(args.out.with_name(args.out.name + ".report.json")) as stream:
-        json.dump(report, stream, indent=1)
-        stream.write("\n")
+    write_json(args.out.with_name(args.out.name + ".report.json"), report)
     for name, values in report.items():
         print(
             f"teacher {args.teacher} on {name}: pseudo-perplexity {values['pseudo_perplexity']:.3f}, entropy "

@@ -69,9 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report(args: argparse.Namespace, rows: list) -> int:
-    import json
-
-    from espnet_sld.files import atomic_write
+    from espnet_sld.scoring.markdown import write_with_json
     from espnet_sld.scoring.plots import plot_sweep
     from espnet_sld.scoring.runs import read_runs, run_directories
     from espnet_sld.scoring.study import SWEEPS, build_study, render_study
@@ -103,11 +101,7 @@ def _report(args: argparse.Namespace, rows: list) -> int:
         note = f"models chosen by {note}" if note else ""
         plot_sweep(study, args.out, symbol=sweep.symbol, title=sweep.title, note=note)
         text += f"\n![{title}]({args.out.name}.png)\n"
-    with atomic_write(f"{args.out}.md") as stream:
-        stream.write(text)
-    with atomic_write(f"{args.out}.json") as stream:
-        json.dump(study, stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_with_json(Path(f"{args.out}.md"), text, study)
     print(text, end="")
     return 0
 

@@ -33,10 +33,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    import json
 
     from espnet_sld.errors import InputError
-    from espnet_sld.files import atomic_write
+    from espnet_sld.scoring.markdown import write_with_json
     from espnet_sld.scoring.results_md import is_development
     from espnet_sld.scoring.runs import read_runs
     from espnet_sld.scoring.table import build_table, parse_contrasts, render_table
@@ -61,11 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         seed=args.seed,
     )
     text = render_table(table)
-    with atomic_write(args.out) as stream:
-        stream.write(text)
-    with atomic_write(args.out.with_suffix(".json")) as stream:
-        json.dump(table, stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_with_json(args.out, text, table)
     print(text, end="")
     return 0
 

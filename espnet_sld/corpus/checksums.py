@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import write_json
 
 ALGORITHMS = {32: "md5", 64: "sha256"}  # by hexadecimal digits
 CHECKSUM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
@@ -82,9 +82,7 @@ class Verified:
     def note(self, path: Path, checksum: str) -> None:
         """Remember that it has."""
         rows = {**self._read(), path.name: self._row(path, checksum)}
-        with atomic_write(self.path) as stream:
-            json.dump(rows, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(self.path, rows, sort_keys=True)
 
 
 def verify(path: Path, checksum: str, remedy: str) -> None:

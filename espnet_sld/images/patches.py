@@ -1,6 +1,5 @@
 """The embedded quantiser: an image is cut into patches, a token is a patch's nearest k-means centroid."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import atomic_write, write_json
 from espnet_sld.images.quantiser import RECORD, check_images, check_tokens, read_record
 from espnet_sld.stamps import file_digest
 from espnet_sld.units.kmeans import FitOptions, KMeans
@@ -115,9 +114,7 @@ class PatchKMeans:
             "codebook_size": self.codebook_size,
             "weights": self._digest,
         }
-        with atomic_write(directory / RECORD) as stream:
-            json.dump(record, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(directory / RECORD, record, sort_keys=True)
 
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> "PatchKMeans":

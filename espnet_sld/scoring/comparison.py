@@ -1,6 +1,5 @@
 """Two decodings of one set, sentence by sentence: a statement about two trained models."""
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import write_json
 from espnet_sld.scoring.result import read_utterance_errors
 from espnet_sld.scoring.significance import compare_models, verdict
 
@@ -68,6 +67,4 @@ def render_comparison(comparison: dict[str, Any]) -> str:
 
 def write_comparison(path: str | os.PathLike, comparison: dict[str, Any]) -> None:
     """Write it as JSON, atomically."""
-    with atomic_write(path) as stream:
-        json.dump(comparison, stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_json(path, comparison, allow_nan=False)

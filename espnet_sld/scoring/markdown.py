@@ -1,6 +1,10 @@
 """Markdown tables whose columns also line up in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_sld.files import atomic_write, write_json
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
@@ -27,3 +31,10 @@ def number(value: float | None, digits: int = 2) -> str:
 def counted(value: int | None) -> str:
     """`1234567` → `1 234 567`; a dash for what is not known."""
     return "–" if value is None else f"{value:,}".replace(",", " ")
+
+
+def write_with_json(path: Path, text: str, values: Mapping[str, Any]) -> None:
+    """Write a page, and beside it, with suffix .json, the values that it shows."""
+    with atomic_write(path) as stream:
+        stream.write(text)
+    write_json(path.with_suffix(".json"), values, allow_nan=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_table
+from espnet_sld.files import atomic_write, read_table, write_json, write_table
 from espnet_sld.scoring.environment import git_revision
 from espnet_sld.scoring.error_rates import count_character_errors, count_word_errors
 from espnet_sld.scoring.trn import read_pair, write_trn
@@ -145,9 +145,7 @@ def score_set(
         for utterance, *counts in zip(utterances, *(column.tolist() for column in columns), strict=True):
             stream.write("\t".join([utterance, *map(str, counts)]) + "\n")
     # Last, so that a result stands only beside whole files.
-    with atomic_write(out_dir / "result.json") as stream:
-        json.dump(result.as_dict(), stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_json(out_dir / "result.json", result.as_dict(), allow_nan=False)
     return result
 
 

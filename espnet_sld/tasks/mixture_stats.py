@@ -1,13 +1,12 @@
 """Lengths of every sequence of a mixture, and what is cut, unknown or long in each data set. No torch."""
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table
+from espnet_sld.files import atomic_write, read_table, write_json
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp
 from espnet_sld.tasks.mixture_file import ROLES, DataSet, read_mixture, task_name
@@ -107,9 +106,7 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
         **unknown,
         **({} if template.source is None else {"max_target_per_condition": ratio}),
     }
-    with atomic_write(outputs[1]) as stream:
-        json.dump(report, stream, indent=1, sort_keys=True)
-        stream.write("\n")
+    write_json(outputs[1], report, sort_keys=True)
     stamp.write(**report)
     return report
 

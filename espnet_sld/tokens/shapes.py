@@ -1,13 +1,12 @@
 """Lengths of all sequences of a set, and statistics of them (stage 6)."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table
+from espnet_sld.files import atomic_write, read_table, write_json
 from espnet_sld.progress import Progress
 from espnet_sld.stamps import Stamp
 from espnet_sld.tokens.sequence import assemble
@@ -124,9 +123,7 @@ def collect_shapes(
         "max_text_per_speech": ratio,
         **_rates(utt2dur, lengths),
     }
-    with atomic_write(out_dir / "length_stats.json") as stream:
-        json.dump(report, stream, indent=1, sort_keys=True)
-        stream.write("\n")
+    write_json(out_dir / "length_stats.json", report, sort_keys=True)
     stamp.write(**report)
     return report
 

@@ -1,14 +1,13 @@
 """Training subword models and token lists, files as ESPnet's asr2 has them."""
 
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import atomic_write, write_json
 from espnet_sld.stamps import Stamp
 from espnet_sld.tokens.subword import BLANK, SOS_EOS, SPACE, UNKNOWN, SentencePieceTokenizer
 from espnet_sld.tokens.texts import read_texts
@@ -107,9 +106,7 @@ def train_subword(
         report["size"] = len(pieces) + 3
     with atomic_write(out_dir / "tokens.txt") as stream:
         stream.writelines(f"{token}\n" for token in (BLANK, UNKNOWN, *pieces, SOS_EOS))
-    with atomic_write(out_dir / "subword.json") as stream:
-        json.dump(report, stream, indent=1, sort_keys=True, ensure_ascii=False)
-        stream.write("\n")
+    write_json(out_dir / "subword.json", report, sort_keys=True, ensure_ascii=False)
     stamp.write(**report)
     return report
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table
+from espnet_sld.files import atomic_write, read_table, write_json
 from espnet_sld.progress import Progress
 from espnet_sld.stamps import Stamp
 from espnet_sld.tokens.subword import SentencePieceTokenizer, Tokenizer
@@ -93,9 +93,7 @@ def unit_report(
             progress.update(len(block))
         progress.close()
         report["sets"][name] = use.report(_seconds(source), max_positions, transcripts=paths[2] is not None)
-    with atomic_write(outputs[0]) as stream:
-        json.dump(report, stream, indent=1, ensure_ascii=False)
-        stream.write("\n")
+    write_json(outputs[0], report, ensure_ascii=False)
     with atomic_write(outputs[1]) as stream:
         stream.write(markdown(report))
     stamp.write()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import atomic_write, write_json
 from espnet_sld.stamps import file_digest
 from espnet_sld.units.nearest import nearest_numpy, nearest_torch, scoring_matrix
 from espnet_sld.units.unit_text import check_num_clusters
@@ -113,9 +113,7 @@ class KMeans:
         with atomic_write(weights, "wb") as stream:
             stream.write(data)
         info = {**self.info, "num_clusters": self.num_clusters, "dimension": self.dimension}
-        with atomic_write(record) as stream:
-            json.dump({**info, "centroids_digest": file_digest(weights)}, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(record, {**info, "centroids_digest": file_digest(weights)}, sort_keys=True)
 
     @classmethod
     def load(cls, directory: str | Path, num_clusters: int | None = None) -> "KMeans":

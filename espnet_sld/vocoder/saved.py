@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import atomic_write, write_json
 from espnet_sld.stamps import file_digest
 from espnet_sld.units.unit_text import deduplicate
 from espnet_sld.vocoder.mel import MelConf
@@ -96,9 +96,7 @@ class UnitVocoder:
             "width": self.width,
             "weights": file_digest(weights),
         }
-        with atomic_write(Path(directory) / RECORD) as stream:
-            json.dump(record, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(Path(directory) / RECORD, record, sort_keys=True)
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "UnitVocoder":

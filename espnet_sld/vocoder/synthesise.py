@@ -1,7 +1,6 @@
 """Units → a Kaldi data directory of 16 kHz recordings."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.corpus.sources import Recording
 from espnet_sld.corpus.wav import write_wav
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import write_json
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp, file_digest
 from espnet_sld.vocoder.griffin_lim import ITERATIONS, griffin_lim
@@ -203,9 +202,7 @@ def synthesise(
         "seconds": round(sum(data.utt2dur.values()), 3),
         "vocoder": maker.describe()["kind"],
     }
-    with atomic_write(out_dir / REPORT) as stream:
-        json.dump(report, stream, indent=1)
-        stream.write("\n")
+    write_json(out_dir / REPORT, report)
     stamp.write(**report)
     return report
 
