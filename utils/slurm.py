@@ -32,24 +32,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from espnet_sld.errors import InputError
-from espnet_sld.jobs.arguments import parse
+from espnet_sld.jobs.arguments import command, parse
 from espnet_sld.jobs.slurm import run_slurm
 from espnet_sld.jobs.slurm_conf import read_slurm_conf
 
 
-def main() -> int:
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in {"--help", "-h"}:
-        print(__doc__)
-        return 0 if arguments else 1
+def start(words: list[str]) -> int:
+    """Submit and watch; a full disk or the like leaves what was submitted running."""
     try:
-        request = parse(arguments, extra_options=None)
+        request = parse(words, extra_options=None)
         config = request.options.get("config")
         return run_slurm(request, read_slurm_conf(Path(config) if config else None))
-    except InputError as error:
-        print(f"error: slurm.py: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
         print(
             f"error: slurm.py: {error.filename or 'files beside the logs'}: {error.strerror};"
@@ -60,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("slurm.py", __doc__, start))

@@ -19,22 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from espnet_sld.errors import InputError
-from espnet_sld.jobs.arguments import parse
+from espnet_sld.jobs.arguments import command, parse
 from espnet_sld.jobs.ssh import run_ssh
 
-
-def main() -> int:
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in {"--help", "-h"}:
-        print(__doc__)
-        return 0 if arguments else 1
-    try:
-        return run_ssh(parse(arguments))
-    except InputError as error:
-        print(f"error: ssh.py: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("ssh.py", __doc__, lambda words: run_ssh(parse(words))))

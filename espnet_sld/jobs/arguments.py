@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,6 +84,29 @@ class Request:
         if self.variable is not None:
             name = name.replace(self.variable, "")
         return re.sub(r"[._-]{2,}", ".", name).strip("._-") or "tasks"
+
+
+def prepare(tasks: Iterable[Task]) -> None:
+    """Make the folders of the logs, and remove results of earlier runs. InputError where that cannot be."""
+    for task in tasks:
+        try:
+            task.log.parent.mkdir(parents=True, exist_ok=True)
+            task.result.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{error.filename}: {error.strerror}; logs cannot be written there") from None
+
+
+def command(name: str, usage: str | None, start: Callable[[list[str]], int]) -> int:
+    """What a back-end's command does with its words: help, `start`, or one message for bad input."""
+    words = sys.argv[1:]
+    if not words or words[0] in {"--help", "-h"}:
+        print(usage)
+        return 0 if words else 1
+    try:
+        return start(words)
+    except InputError as error:
+        print(f"error: {name}: {error}", file=sys.stderr)
+        return 1
 
 
 def parse(argv: list[str], *, extra_options: tuple[str, ...] | None = CLUSTER_OPTIONS) -> Request:

@@ -16,7 +16,7 @@ from pathlib import Path
 from espnet_sld.errors import REQUEUE, InputError
 from espnet_sld.jobs import report
 from espnet_sld.jobs import task as task_runner
-from espnet_sld.jobs.arguments import Request, Task
+from espnet_sld.jobs.arguments import Request, Task, prepare
 from espnet_sld.jobs.result import Result, command_digest, read_result, shell_code, write_result
 
 POLL_SECONDS = 0.05
@@ -102,7 +102,7 @@ class LocalArray:
 
     def run(self) -> int:
         """Run all; 0 if every task succeeded, 1 if not, 128 + n after signal n."""
-        self._prepare_files()
+        prepare(self.tasks.values())
         self._catch_signals()
         progress = report.ProgressLine(self.request.name, len(self.tasks))
         while (self.waiting or self.running) and not self.signal:
@@ -123,16 +123,6 @@ class LocalArray:
             print(text, file=sys.stderr)
             return 1
         return 0
-
-    def _prepare_files(self) -> None:
-        for task in self.tasks.values():
-            try:
-                task.log.parent.mkdir(parents=True, exist_ok=True)
-                task.result.unlink(missing_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"{error.filename}: {error.strerror}; logs cannot be written there"
-                ) from None
 
     def _catch_signals(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

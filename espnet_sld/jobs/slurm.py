@@ -11,7 +11,7 @@ from pathlib import Path
 
 from espnet_sld.errors import REQUEUE, InputError
 from espnet_sld.jobs import report, slurm_client
-from espnet_sld.jobs.arguments import Request
+from espnet_sld.jobs.arguments import Request, prepare
 from espnet_sld.jobs.slurm_client import Sighting
 from espnet_sld.jobs.slurm_conf import SlurmConf, read_slurm_conf
 from espnet_sld.jobs.slurm_queue import QueueWatcher
@@ -84,14 +84,7 @@ class SlurmArray:
 
     def _begin(self) -> None:
         self.submission.begin()
-        for task in self.tasks.values():
-            try:
-                task.log.parent.mkdir(parents=True, exist_ok=True)
-                task.result.unlink(missing_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"{error.filename}: {error.strerror}; logs cannot be written there"
-                ) from None
+        prepare(self.tasks.values())
         self.again = dict.fromkeys(self.tasks, 0)
 
     def _resume(self, old: Submission) -> bool:

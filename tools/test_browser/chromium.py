@@ -12,9 +12,13 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tools/
+from debian import apt_install
 
 PACKAGE = "chromium"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -48,25 +52,10 @@ def unavailable() -> str:
 
 
 def _install() -> str:
-    options = ["-qq", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "-y", "--no-install-recommends", PACKAGE]):
-        try:
-            done = subprocess.run(
-                ["apt-get", *options, *words],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"apt-get {words[0]} took more than {INSTALL_SECONDS} s"
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return f"apt-get {words[0]} failed: {last}"
-    return "" if program() else f"apt-get installed {PACKAGE}, but there is no such program"
+    failure = apt_install([PACKAGE], INSTALL_SECONDS)
+    if failure or program():
+        return failure
+    return f"apt-get installed {PACKAGE}, but there is no such program"
 
 
 class Chromium:

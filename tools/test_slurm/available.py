@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tools/
+from debian import apt_install
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
@@ -28,26 +32,4 @@ def unavailable() -> str:
         return f"not installed: {' '.join(missing)} (Debian: apt-get install {' '.join(PACKAGES)})"
     if not shutil.which("apt-get"):
         return f"not installed: {' '.join(missing)}, and there is no apt-get"
-    return _install()
-
-
-def _install() -> str:
-    options = ["-qq", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        try:
-            done = subprocess.run(
-                ["apt-get", *options, *words],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"apt-get {words[0]} took more than {INSTALL_SECONDS} s"
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return f"apt-get {words[0]} failed: {last}"
-    return ""
+    return apt_install(PACKAGES, INSTALL_SECONDS)
