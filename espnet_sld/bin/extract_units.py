@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--shard", type=int, default=1, help="which of them, from 1")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and assignment")
     parser.add_argument(
-        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 30, on a GPU 300"
+        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 8, on a GPU 300"
     )
     parser.add_argument(
         "--reader_threads", type=int, default=0, help="recordings decoded at once; 0: 1, for a GPU 4"

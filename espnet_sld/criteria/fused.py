@@ -5,7 +5,7 @@ The sums are closed forms of the logits z = h·Wᵀ (s = z over the speech piece
   smoothed CE Σ logsumexp(z) − (1−ε)·z_y − (ε/V_c)·Σ_c z_c                   over the V_c smoothing classes
   KL          T²·Σ [Σq'·log q' + logsumexp(s/T) − (a·s_y + b·Σ_v s_v)/T]      (a, b: `smoothed_label`)
 with Σ_v s_v = h·Σ_v W_v. The gradient with respect to z is a sum of softmaxes and constants, so the backward
-needs z alone: kept where it is small, recomputed chunk by chunk where it is not.
+needs z alone. Chunks of z are kept while they fit `max_logits_bytes`; the backward makes the others again.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from espnet_sld.criteria.smoothing import SmoothedLabel, smoothed_label
 # Places in the vector of sums.
 CE_TEXT, CE_SPEECH, CE_SMOOTHED, KL, ACC_TEXT, ACC_SPEECH = range(6)
 NUM_SUMS = 6
+
+CHUNK_BYTES = {"cpu": 1 << 25}  # logits at once; the scratch memory of both passes is a few times this
+DEVICE_CHUNK_BYTES = 1 << 28  # smaller ones would leave a GPU waiting for its next kernel
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ class _FusedSums(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             exact = torch.float64 if multiply == torch.float64 else torch.float32
             number, size = hidden.size(0), matrix.size(0)
-            chunk = max(1, settings.max_logits_bytes // (size * exact.itemsize))
+            differentiated = any(ctx.needs_input_grad[:2])
+            row_bytes = size * exact.itemsize
+            at_once = CHUNK_BYTES.get(hidden.device.type, DEVICE_CHUNK_BYTES)
+            chunk = max(1, min(at_once, settings.max_logits_bytes) // row_bytes)
             cast_hidden, cast_matrix = hidden.to(multiply), matrix.to(multiply)
             classes = matrix if settings.smooth_all_classes else matrix[settings.pieces]
             piece_sum = hidden.to(exact) @ matrix[settings.pieces].sum(0, dtype=exact)  # (N,) Σ_v s_v
@@ -105,7 +111,7 @@ class _FusedSums(torch.autograd.Function):
             )
 
             sums = hidden.new_zeros(NUM_SUMS, dtype=exact)
-            normalisers, piece_normalisers, kept = [], [], None
+            normalisers, piece_normalisers, kept = [], [], []
             for start in range(0, number, chunk):
                 stop = min(start + chunk, number)
                 logits = _logits(cast_hidden[start:stop], cast_matrix, exact)
@@ -119,15 +125,17 @@ class _FusedSums(torch.autograd.Function):
                 )
                 normalisers.append(lse)
                 piece_normalisers.append(piece_lse)
-                kept = logits if number <= chunk else None
-        if any(ctx.needs_input_grad[:2]) and number:
+                if differentiated and stop * row_bytes <= settings.max_logits_bytes:
+                    kept.append(logits)
+                del logits  # two chunks are never alive at once, but for those that are kept
+        if differentiated and number:
             ctx.save_for_backward(
                 cast_hidden,
                 cast_matrix,
                 torch.cat(normalisers),
                 torch.cat(piece_normalisers),
-                kept,
                 *rows[:-1],
+                *kept,
             )
             ctx.chunk, ctx.settings, ctx.exact = chunk, settings, exact
         ctx.number, ctx.like = number, (hidden.dtype, matrix.dtype)
@@ -143,16 +151,18 @@ class _FusedSums(torch.autograd.Function):
                 tuple(gradient.new_zeros(s, dtype=d) for s, d in zip(ctx.shapes, ctx.like, strict=True))
                 + (None,) * 3
             )
-        hidden, matrix, normaliser, piece_normaliser, kept, *tensors = ctx.saved_tensors
-        rows = Rows(*tensors, tensors[-1].numel())
+        hidden, matrix, normaliser, piece_normaliser, target, text, speech, smooth, piece, *kept = (
+            ctx.saved_tensors
+        )
+        rows = Rows(target, text, speech, smooth, piece, piece.numel())
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_matrix = None
-        for start in range(0, ctx.number, ctx.chunk):
+        for number, start in enumerate(range(0, ctx.number, ctx.chunk)):
             stop = min(start + ctx.chunk, ctx.number)
-            logits = kept if kept is not None else _logits(hidden[start:stop], matrix, ctx.exact)
+            known = number < len(kept)
             grad_logits = _logits_gradient(
                 gradient,
-                logits,
+                kept[number] if known else _logits(hidden[start:stop], matrix, ctx.exact),
                 normaliser[start:stop],
                 piece_normaliser[start:stop],
                 rows.part(start, stop),

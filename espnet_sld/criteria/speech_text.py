@@ -49,7 +49,7 @@ class SpeechTextCriterion(Criterion):
         smoothing_classes: `pieces`: a piece's label is smoothed over the V_s pieces; `joint`: over the whole
             vocabulary. Text and end targets stay hard in both.
         log_unused: also compute the parts that the objective does not use (forward only).
-        max_logits_bytes: logits of more than this are made in chunks and made again in the backward.
+        max_logits_bytes: logits kept for the backward, which makes those of more rows again, in chunks.
         max_positions: the block of `kl_scope: released`; None = every sequence counts as shorter.
     """
 

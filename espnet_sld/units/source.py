@@ -21,7 +21,7 @@ from espnet_sld.units.reader import Wave, in_background, read_waves
 from espnet_sld.units.short import nominally_short, too_short
 
 AUDIO_TABLES = ("wav.scp", "segments", "utt2speed")
-CPU, GPU = (30.0, 1), (300.0, 4)  # padded seconds of a batch, reading threads
+CPU, GPU = (8.0, 1), (300.0, 4)  # padded seconds of a batch (more leave a CPU's caches), reading threads
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Reading:
     Attributes:
         allow_pipes: run commands in wav.scp.
         channels: mono | mean, see `corpus.audio.read_audio`.
-        batch_seconds: padded seconds that the front-end gets at once; 0: 30 on a CPU, 300 on a GPU.
+        batch_seconds: padded seconds that the front-end gets at once; 0: 8 on a CPU, 300 on a GPU.
         threads: recordings decoded at the same time; 0: 1 on a CPU, 4 for a GPU.
         speed_on: where speed factors are applied: cpu (soxr, while reading) or device (torch, after).
         device: the front-end's torch device.

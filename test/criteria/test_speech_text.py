@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from espnet_sld.criteria import SpeechTextCriterion, matched_smoothing, smoothed_label, speech_text_losses
+from espnet_sld.criteria import (
+    SpeechTextCriterion,
+    fused,
+    matched_smoothing,
+    smoothed_label,
+    speech_text_losses,
+)
 
 TEXT, SPEECH, WIDTH, PAD = 11, 7, 6, 1
 OBJECTIVES = SpeechTextCriterion.objectives
@@ -122,11 +128,15 @@ def test_closed_form_equals_one_hot_form_also_at_low_temperature(temperature):
         torch.testing.assert_close(parts[name].sum / count, plain[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("kept", [3, 7, 1000])  # rows of logits: the first chunk's, the first two's, all
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_chunks_change_neither_parts_nor_gradients(objective):
+def test_chunks_change_neither_parts_nor_gradients(objective, kept, monkeypatch):
     hidden, matrix, tokens, kinds = batch()
-    whole, chunked = criterion(objective), criterion(objective, max_logits_bytes=3 * 8 * (TEXT + SPEECH + 2))
-    expected, found = whole(hidden, matrix, tokens, kinds), chunked(hidden, matrix, tokens, kinds)
+    row = 8 * (TEXT + SPEECH + 2)
+    whole, chunked = criterion(objective), criterion(objective, max_logits_bytes=kept * row)
+    expected = whole(hidden, matrix, tokens, kinds)
+    monkeypatch.setitem(fused.CHUNK_BYTES, "cpu", 3 * row)
+    found = chunked(hidden, matrix, tokens, kinds)
     for name, part in expected.items():
         torch.testing.assert_close(found[name].sum, part.sum, rtol=1e-13, atol=1e-13)
     counts = whole.counts(tokens, kinds)

@@ -15,7 +15,7 @@ AUTOCAST_BYTES = 2  # and its half-precision copy
 # (Korthikanti et al. 2022, arXiv 2205.05198, Eq. 1, without the scores that flash attention never stores),
 # doubled, since autocast keeps float32 copies and GPT-2's GELU is made of several operations.
 ACTIVATIONS = 2 * 34
-LOGIT_BYTES = 3 * (1 << 29)  # max_logits_bytes, its gradient and one temporary
+LOGIT_BYTES = 3 * (1 << 29)  # at most: max_logits_bytes, and a chunk with its gradient and temporaries
 
 
 @dataclass(frozen=True)
