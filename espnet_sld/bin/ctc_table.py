@@ -10,7 +10,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Training losses over seeds: WER, parameters at inference, speed, declared contrasts (two-level\n"
         "bootstrap, Holm). With --beam_tag a row ctc_beam: the models of row ctc, decoded by beam search.\n"
-        "Writes markdown, and JSON of the same name beside it. Lists are separated by commas.",
+        "Speed is by CPU time where all decodings ran on a CPU, else by wall time. Writes markdown,\n"
+        "and JSON of the same name beside it. Lists are separated by commas.",
         "python -m espnet_sld.bin.ctc_table --runs_dir exp/table --sets dev,test_trigram \\\n"
         "    --beam_tag decode_beam --out exp/table/TABLE.md",
     )

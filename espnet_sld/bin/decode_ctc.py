@@ -31,7 +31,8 @@ def get_parser() -> argparse.ArgumentParser:
         "Decode a set; writes text, scores and decode.json for bin.score; nothing if they are up to date.\n"
         "beam_size 1 without --lm_exp: greedy CTC, in batches. Else ESPnet's CTC prefix beam search, one\n"
         "utterance at a time, with an external LM if --lm_exp names one (espnet2.bin.lm_train). Seconds are\n"
-        "measured alike for both: from unit text or sound file to words, without loading models.",
+        "measured alike for both: from unit text or sound file to words, without loading models; wall time\n"
+        "(decode_seconds, rtf) and CPU time of all threads (decode_cpu_seconds).",
         "python -m espnet_sld.bin.decode_ctc --exp_dir exp/interaed_kd --checkpoint valid.ter.ave.pth\n"
         "    --speech_text dump/raw/test/text.rm.mfcc_km200 --utt2dur dump/raw/test/utt2dur\n"
         "    --out_dir exp/interaed_kd/decode_greedy/test",

@@ -84,18 +84,13 @@ def recognise_rows(
     found = [UNHEARD] * len(rows)
     for batch in batches:
         places = [heard[index] for index in batch]
-        x = np.zeros((len(places), max(len(rows[place]) for place in places)), dtype=rows[places[0]].dtype)
+        samples = [sizes[index] for index in batch]  # or units
+        x = np.zeros((len(places), max(samples)), dtype=rows[places[0]].dtype)
         for row, place in enumerate(places):
             x[row, : len(rows[place])] = rows[place]
-        logits, real = model.logits(torch.from_numpy(x).to(device), lengths[places].to(device))
+        logits, real = model.logits(torch.from_numpy(x).to(device), torch.tensor(samples, device=device))
         paths = greedy_ctc(logits, real)
-        owners = torch.repeat_interleave(torch.arange(len(places), device=device), paths.counts)
-        at_tokens = logits[owners, paths.frames].float()  # (N, V)
-        probabilities = at_tokens.softmax(-1).gather(1, paths.tokens[:, None])[:, 0].tolist()
-        columns = (paths.lists(), paths.scores.tolist(), paths.frame_lists())
-        start = 0
-        for place, tokens, score, begins in zip(places, *columns, strict=True):
-            own = probabilities[start : start + len(tokens)]
-            found[place] = Recognised(tokens, score, begins, own, frames[place])
-            start += len(tokens)
+        columns = (paths.lists(), paths.scores.tolist(), paths.frame_lists(), paths.probability_lists())
+        for place, *values in zip(places, *columns, strict=True):
+            found[place] = Recognised(*values, num_frames=frames[place])
     return found

@@ -13,13 +13,14 @@ class GreedyPaths(NamedTuple):
 
     Attributes:
         tokens: (N,) tokens of all utterances, one after the other. counts: (B,) how many each has.
-        frames: (N,) the frame at which each token begins.
+        frames: (N,) the frame at which each token begins. probabilities: (N,) of each token at that frame.
         scores: (B,) Σ_t log p of the best labels: the log-probability of the one path that was chosen.
     """
 
     tokens: Tensor
     counts: Tensor
     frames: Tensor
+    probabilities: Tensor
     scores: Tensor
 
     def lists(self) -> list[list[int]]:
@@ -29,6 +30,10 @@ class GreedyPaths(NamedTuple):
     def frame_lists(self) -> list[list[int]]:
         """Frames of each utterance's tokens."""
         return _split(self.frames, self.counts)
+
+    def probability_lists(self) -> list[list[float]]:
+        """Probabilities of each utterance's tokens."""
+        return _split(self.probabilities, self.counts)
 
 
 @torch.no_grad()
@@ -47,8 +52,9 @@ def greedy_ctc(logits: Tensor, lengths: Tensor, *, blank: int = 0) -> GreedyPath
     exact = logits.dtype if logits.dtype == torch.float64 else torch.float32
     log_p = highest.to(exact) - logits.to(exact).logsumexp(-1)
     scores = torch.where(real, log_p, 0.0).sum(1)
-    places = torch.arange(steps, device=device).expand_as(labels)
-    return GreedyPaths(labels[keep], keep.sum(1), places[keep], scores)
+    owners, frames = keep.nonzero(as_tuple=True)
+    probabilities = log_p[owners, frames].exp()  # a token is its frame's best label
+    return GreedyPaths(labels[owners, frames], keep.sum(1), frames, probabilities, scores)
 
 
 @torch.no_grad()
@@ -62,7 +68,7 @@ def recognise(
     return paths.lists(), paths.scores.tolist()
 
 
-def _split(values: Tensor, counts: Tensor) -> list[list[int]]:
+def _split(values: Tensor, counts: Tensor) -> list[list]:
     flat, found, start = values.tolist(), [], 0
     for count in counts.tolist():
         found.append(flat[start : start + count])

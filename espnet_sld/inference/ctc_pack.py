@@ -13,6 +13,7 @@ from espnet_sld.inference.pack import (
     WEIGHTS,
     Card,
     Units,
+    check_clusters,
     common_info,
     describe_text,
     pack_files,
@@ -64,11 +65,8 @@ def pack_ctc(
     info = common_info("model", units, card, git, files)
     if units is None:
         info["frontend"]["conf"] = dict(config.get("frontend_conf") or {})
-    elif int(config["num_clusters"]) != info["units"]["num_clusters"]:
-        raise InputError(
-            f"{units.kmeans_dir} has {info['units']['num_clusters']} clusters, the model in "
-            f"{checkpoint.parent} {config['num_clusters']}; name the k-means that it was trained with"
-        )
+    else:
+        check_clusters(units, info, config, checkpoint.parent)
     info |= {
         "task": "ctc",
         "model": {

@@ -9,7 +9,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.inference.audio_tokens import AudioTokenizer
 from espnet_sld.inference.ctc_checkpoint import TrainedCtc
 from espnet_sld.inference.ctc_decoding import Recognised, recognise_rows
-from espnet_sld.inference.long_audio import split_at_pauses
+from espnet_sld.inference.long_audio import longest_piece, split_at_pauses
 from espnet_sld.inference.speech2text import Speech2Text
 from espnet_sld.inference.transcript import Segment, SpeechTokens, Transcript, Word
 
@@ -71,9 +71,7 @@ class CtcSpeech2Text(Speech2Text):
             raise InputError("a packed CTC model decodes greedily, with beam_size 1; see bin.decode_ctc")
         if unknown := sorted(set(options) - set(self.options)):
             raise InputError(f"a packed CTC model has no option {unknown[0]}; known: batch_tokens")
-        if max_segment_seconds is not None and max_segment_seconds < 0.1:
-            raise InputError(f"segments of {max_segment_seconds} s: must be at least 0.1 s")
-        most = max_segment_seconds or MOST_SECONDS
+        most = longest_piece(max_segment_seconds, MOST_SECONDS)
         spans: list[tuple[int, int, int]] = []  # recording, first sample, end
         for number, wave in enumerate(waves):
             parts = [(0, len(wave))]

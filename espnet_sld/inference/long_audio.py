@@ -2,11 +2,27 @@
 
 import numpy as np
 
+from espnet_sld.errors import InputError
+
 FRAME, SHIFT = 0.025, 0.01  # seconds
 FLOOR = -90.0  # dB, of digital silence
 SILENCE = -60.0  # dB below full scale: a recording without contrast that is quieter than this has no speech
 CONTRAST = 6.0  # dB between loud and quiet frames, below which nothing tells speech from noise
 KEPT = 0.3  # seconds of a pause that stay at each side of a piece
+LEAST = 0.1  # seconds, of what a user may ask for
+
+
+def longest_piece(asked: float | None, otherwise: float) -> float:
+    """Seconds of the longest piece: what was asked for, or `otherwise` if nothing was.
+
+    Raises:
+        InputError: less than 0.1 s was asked for.
+    """
+    if asked is None:
+        return otherwise
+    if not asked >= LEAST:
+        raise InputError(f"segments of {asked} s: must be at least {LEAST} s")
+    return asked
 
 
 def energies(wave: np.ndarray, rate: int) -> np.ndarray:

@@ -113,11 +113,7 @@ def pack_model(
     lists = [*units.token_lists, *_folders(config)]
     files = _token_lists(lists)
     info = common_info("model", units, card, git, files)
-    if int(config["num_clusters"]) != info["units"]["num_clusters"]:
-        raise InputError(
-            f"{units.kmeans_dir} has {info['units']['num_clusters']} clusters, the model in "
-            f"{checkpoint.parent} {config['num_clusters']}; name the k-means that it was trained with"
-        )
+    check_clusters(units, info, config, checkpoint.parent)
     paths = {}
     for kind in ("speech", "text"):
         if config[f"{kind}_token_type"] == "hf":
@@ -195,6 +191,22 @@ def common_info(
         "frontend": front_end,
         "units": {"num_clusters": kmeans.num_clusters, "case": units.case},
     }
+
+
+def check_clusters(
+    units: Units, info: Mapping[str, Any], config: Mapping[str, Any], experiment: Path
+) -> None:
+    """Whether a model of `config` was trained with the k-means that is packed; `info`: `common_info`'s.
+
+    Raises:
+        InputError: it has another number of clusters.
+    """
+    packed, trained = info["units"]["num_clusters"], int(config["num_clusters"])
+    if packed != trained:
+        raise InputError(
+            f"{units.kmeans_dir} has {packed} clusters, the model in {experiment} {trained}; name the "
+            "k-means that it was trained with"
+        )
 
 
 def pack_files(out: str | Path, info: dict[str, Any], files: dict[str, bytes | Path]) -> str:

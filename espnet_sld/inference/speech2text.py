@@ -11,7 +11,7 @@ from espnet_sld.inference.audio_tokens import AudioTokenizer
 from espnet_sld.inference.checkpoint import TrainedModel
 from espnet_sld.inference.decoding import decode_set
 from espnet_sld.inference.length_bound import LengthBound
-from espnet_sld.inference.long_audio import energies, speech_frames, split_at_pauses
+from espnet_sld.inference.long_audio import energies, longest_piece, speech_frames, split_at_pauses
 from espnet_sld.inference.recordings import Audio, read_recording
 from espnet_sld.inference.token_times import time_words
 from espnet_sld.inference.transcript import Segment, SpeechTokens, Transcript, Word
@@ -227,9 +227,7 @@ class Speech2Text:
         self, waves: Sequence[np.ndarray], max_segment_seconds: float | None, batch_seconds: float
     ) -> list[_Piece]:
         """All recordings as pieces that fit the positions, those of one recording in the order of time."""
-        if max_segment_seconds is not None and max_segment_seconds < 0.1:
-            raise InputError(f"segments of {max_segment_seconds} s: must be at least 0.1 s")
-        most = max_segment_seconds or np.inf
+        most = longest_piece(max_segment_seconds, np.inf)
 
         def split(number: int, start: int, end: int) -> list[_Span]:
             seconds = min(self.piece_seconds, most, 0.6 * (end - start) / self.rate)

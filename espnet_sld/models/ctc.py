@@ -161,8 +161,10 @@ class CtcRecogniser(nn.Module):
             raise ValueError(f"missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
 
     def strip(self) -> "CtcRecogniser":
-        """Drop the decoders, in place: the model that infers."""
+        """Drop the decoders, in place, and let the encoder take its shortcuts: the model that infers."""
         self.decoders, self.decoder_layers = None, ()
+        if hasattr(self.encoder, "take_shortcuts"):
+            self.encoder.take_shortcuts()
         return self
 
     def num_inference_parameters(self) -> int:

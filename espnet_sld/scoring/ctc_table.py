@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_sld.scoring.contrasts import contrast_rows, explain_contrasts, render_contrasts
 from espnet_sld.scoring.markdown import counted, markdown_table, number
-from espnet_sld.scoring.result import read_result
+from espnet_sld.scoring.result import Result, read_result
 from espnet_sld.scoring.results_md import is_development
 from espnet_sld.scoring.runs import Runs, read_runs, run_directories
 from espnet_sld.scoring.study import cell, count_words, wer_words
@@ -50,24 +50,47 @@ def read_ctc_runs(
     return Runs(scored, missing, {**beam.words, **runs.words})
 
 
+class Speed(NamedTuple):
+    """Real-time factors: seconds a second of audio, None if not known.
+
+    Attributes:
+        wall: of time that passed. cpu: of the CPU time of all threads; for decoding on a CPU alone.
+    """
+
+    wall: float | None
+    cpu: float | None
+
+
 def speeds(
     runs_dir: Path, rows: Sequence[str], tags: Mapping[str, str], name: str, run_pattern: str
-) -> dict[str, dict[str, float | None]]:
-    """Row → heading → real-time factor on the set `name`, the mean over the seeds that have it.
+) -> dict[str, dict[str, Speed]]:
+    """Row → heading → speed on the set `name`, the mean over the seeds that have it.
 
     Args:
         tags: heading → decode tag.
     """
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, Speed]] = {}
     for row in rows:
         directories = run_directories(runs_dir, run_pattern, row).values()
         found[row] = {}
         for heading, tag in tags.items():
             paths = [directory / tag / name / "result.json" for directory in directories]
-            values = [read_result(path).rtf for path in paths if path.is_file()]
-            known = [value for value in values if value is not None]
-            found[row][heading] = statistics.fmean(known) if known else None
+            results = [read_result(path) for path in paths if path.is_file()]
+            results = [result for result in results if result.rtf is not None]
+            measured = [result.rtf for result in results], [_cpu_rtf(result) for result in results]
+            found[row][heading] = Speed(*map(_mean_of_all, measured))
     return found
+
+
+def _cpu_rtf(result: Result) -> float | None:
+    seconds = result.extra.get("decode_cpu_seconds")
+    if seconds is None or not result.audio_seconds or result.extra.get("device") != "cpu":
+        return None
+    return seconds / result.audio_seconds
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    return statistics.fmean(values) if values and None not in values else None
 
 
 def build_ctc_table(
@@ -75,7 +98,7 @@ def build_ctc_table(
     rows: Sequence[str],
     sets: Sequence[str],
     pairs: Sequence[tuple[str, str]],
-    speed: Mapping[str, Mapping[str, float | None]],
+    speed: Mapping[str, Mapping[str, Speed]],
     *,
     speed_set: str,
     margin: float = 0.5,
@@ -86,21 +109,25 @@ def build_ctc_table(
 
     Args:
         rows: `ctc_beam` among them, if it is wanted. pairs: declared contrasts (first, second), on test sets.
-        speed: row → heading → real-time factor, see `speeds`.
+        speed: row → heading → `Speed`, see `speeds`. `rtf` of the table is by CPU time where all have it,
+            which other work on the machine hardly changes, else by wall time; `clock` says which.
     """
+    measured = [pair for of_row in speed.values() for pair in of_row.values() if pair.wall is not None]
+    clock = "cpu" if measured and all(pair.cpu is not None for pair in measured) else "wall"
     contrasts = []
     for name in sets:
         if is_development(name):  # everything was chosen on it
             continue
         contrasts += contrast_rows(runs, pairs, name, margin=margin, resamples=resamples, seed=seed)
-    table: dict[str, Any] = {"rows": {}, "contrasts": contrasts, "speed_set": speed_set}
+    table: dict[str, Any] = {"rows": {}, "contrasts": contrasts, "speed_set": speed_set, "clock": clock}
     for row in rows:
         done = [run for name in sets for run in runs.scored[row, name].values()]
         table["rows"][row] = {
             "label": BEAM_LABEL if row == BEAM else ROWS.get(row, row),
             "sets": {name: cell(runs, row, name) for name in sets},
             "parameters": sorted({run.n_params for run in done if run.n_params is not None}),
-            "rtf": dict(speed.get(row, {})),
+            "rtf": {heading: getattr(pair, clock) for heading, pair in speed.get(row, {}).items()},
+            "rtf_wall": {heading: pair.wall for heading, pair in speed.get(row, {}).items()},
         }
     table["git"] = sorted({run.git for done in runs.scored.values() for run in done.values() if run.git})
     table["settings"] = {"margin": margin, "resamples": resamples, "seed": seed}
@@ -126,8 +153,10 @@ def render_ctc_table(table: Mapping[str, Any]) -> str:
     note = "WER: mean ± standard deviation over the seeds. Parameters: at inference, decoders gone"
     note += " (the beam's LM comes on top)." if BEAM in rows else "."
     if headings:
+        clock = "CPU seconds of all threads" if table["clock"] == "cpu" else "seconds that passed"
         note += (
-            f" RTF: seconds of decoding a second of audio on `{table['speed_set']}`, models loaded before."
+            f" RTF: {clock} in decoding a second of audio on `{table['speed_set']}`, from unit text or sound"
+            " file to words, models loaded before."
         )
     if table["git"]:
         note += f" Code: {', '.join(revision[:10] + revision[40:] for revision in table['git'])}."

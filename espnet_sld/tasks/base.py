@@ -27,6 +27,7 @@ from espnet_sld.tasks.command_line import check_options, parse_options
 from espnet_sld.tasks.interruption import StopTraining, listening
 from espnet_sld.tasks.iterator import FixedIterFactory, StepIterFactory, steps_per_epoch
 from espnet_sld.tasks.optimizer import build_optimizer, check_conf
+from espnet_sld.tasks.options import add_curriculum_arguments
 from espnet_sld.tasks.schedulers import SCHEDULERS
 from espnet_sld.tasks.trainer import DecoderOnlyTrainer
 
@@ -47,7 +48,7 @@ class StepTask(AbsTask):
 
     @classmethod
     def add_common_arguments(cls, parser: argparse.ArgumentParser, criterion: tuple[str, str, str]) -> None:
-        """Defaults of ESPnet's options; `criterion`: what the best model is chosen by."""
+        """Defaults of ESPnet's options and what we share; `criterion`: what the best model is chosen by."""
         parser.set_defaults(
             iterator_type="task",
             num_att_plot=0,
@@ -59,6 +60,7 @@ class StepTask(AbsTask):
             best_model_criterion=[criterion],
             multiprocessing_distributed=True,
         )
+        add_curriculum_arguments(parser)
         launch.add_arguments(parser)
 
     # -- what ESPnet asks for -----------------------------------------------------------------------
@@ -114,7 +116,7 @@ class StepTask(AbsTask):
         sampling = {"group": args.accum_grad, "seed": args.seed}
         sampler = cls.make_sampler(data, iter_options.batch_bins, **sampling)
         steps = steps_per_epoch(sampler, iter_options.num_iters_per_epoch, args.accum_grad)
-        early = getattr(args, "curriculum_steps", 0)
+        early = args.curriculum_steps
         if early > 0 and args.curriculum_portion < 1.0:
             sampler = cls.make_sampler(
                 data,

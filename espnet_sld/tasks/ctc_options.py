@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from espnet_sld.errors import InputError
-from espnet_sld.tasks.options import none_or_int, none_or_str
+from espnet_sld.tasks.options import add_unit_arguments, none_or_str
 
 
 def add_ctc_arguments(
@@ -15,13 +15,7 @@ def add_ctc_arguments(
     group.add_argument(
         "--input", default="units", help="units: unit text; fbank: wav.scp of a data directory"
     )
-    group.add_argument(
-        "--speech_token_type", default="unit", help="unit (no subwords), unigram or bpe over unit text"
-    )
-    group.add_argument(
-        "--speech_token_path", type=none_or_str, default=None, help="bpe.model of the units, or its directory"
-    )
-    group.add_argument("--num_clusters", type=none_or_int, default=None, help="Number of k-means clusters K")
+    add_unit_arguments(group)
     group.add_argument(
         "--unit_subsampling",
         type=int,

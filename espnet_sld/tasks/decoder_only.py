@@ -75,19 +75,6 @@ class DecoderOnlyTask(StepTask):
             "--time_mask_prob", type=float, default=0.0, help="Probability that an input token is masked"
         )
         group.add_argument("--mask_dev", type=str2bool, default=False, help="Mask the dev loss's inputs too")
-        group = parser.add_argument_group("Curriculum")
-        group.add_argument(
-            "--curriculum_portion",
-            type=float,
-            default=1.0,
-            help="Share of the utterances, the shortest, to begin with",
-        )
-        group.add_argument(
-            "--curriculum_steps",
-            type=float,
-            default=0,
-            help="Optimiser steps with those only; below 1: share of all steps",
-        )
 
     # -- what ESPnet asks for -----------------------------------------------------------------------
     @classmethod

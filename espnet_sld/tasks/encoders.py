@@ -84,6 +84,7 @@ class EspnetEncoder(nn.Module):
         self.width = self.encoder.output_size()
         self._norm_outside = name == "e_branchformer"
         self._mask: Tensor | None = None  # (B, 1, T) of the forward pass under way
+        self.shortcuts, self._quick = False, None
         for block in self.encoder.encoders:
             if norm == "layer_norm" and isinstance(module := getattr(block, "conv_module", None), nn.Module):
                 module.norm = ChannelNorm(module.norm.num_features)
@@ -99,6 +100,8 @@ class EspnetEncoder(nn.Module):
         self, x: Tensor, lengths: Tensor, condition: Callable[[Tensor], Tensor] | None = None
     ) -> Encoded:
         """Encode x (B, T, input_size) of `lengths` (B,); see `models.ctc.Encoder`."""
+        if self.shortcuts and not self.training and not torch.is_grad_enabled():
+            return self._forward_quickly(x, lengths, condition)
         finish = self.encoder.after_norm if self._norm_outside else nn.Identity()
         self.encoder.interctc_use_conditioning = condition is not None
         ctc = condition and SimpleNamespace(softmax=lambda hidden: condition(finish(hidden)))
@@ -109,6 +112,43 @@ class EspnetEncoder(nn.Module):
             final, found = final
             intermediates = {layer: finish(hidden) for layer, hidden in found}
         return Encoded(final, frames, intermediates)
+
+    def _forward_quickly(
+        self, x: Tensor, lengths: Tensor, condition: Callable[[Tensor], Tensor] | None
+    ) -> Encoded:
+        """`forward` without autograd, by `QuickConformer`."""
+        if self._quick is None:
+            from espnet_sld.tasks.quick_conformer import QuickConformer
+
+            self._quick = QuickConformer(self.encoder)
+        if self._convolutions:
+            inside = torch.arange(x.size(1), device=x.device) < lengths.to(x.device)[:, None]
+            (x, positions), _ = self.encoder.embed(x, inside[:, None])
+        else:
+            x, positions = self.encoder.embed(x)
+        frames, hidden = self.output_lengths(lengths), None
+        if int(frames.min()) < x.size(1):
+            hidden = torch.arange(x.size(1), device=x.device) >= frames.to(x.device)[:, None]
+        layers = tuple(self.encoder.interctc_layer_idx)
+        final, intermediates = self._quick(x, positions, hidden, layers, condition)
+        return Encoded(final, frames, intermediates)
+
+    # The quick form has copies of parameters: a new one is made where they may have changed.
+    def train(self, mode: bool = True) -> "EspnetEncoder":
+        self._quick = None
+        return super().train(mode)
+
+    def _apply(self, *arguments: Any, **more: Any) -> "EspnetEncoder":
+        self._quick = None
+        return super()._apply(*arguments, **more)
+
+    def _load_from_state_dict(self, *arguments: Any, **more: Any) -> None:
+        self._quick = None
+        super()._load_from_state_dict(*arguments, **more)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over."""
+        return {**self.__dict__, "_quick": None}
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames that come out for so many; 0 or less: too short."""
@@ -155,6 +195,12 @@ class SpeechEncoder(nn.Module):
             x, lengths = self.normalize(x, lengths)
         x, lengths = self.source.subsample(x, lengths)
         return self.encoder(x, lengths, condition)
+
+    def take_shortcuts(self) -> None:
+        """From now on compute without autograd in fewer operations; a Conformer alone can."""
+        from espnet_sld.tasks.quick_conformer import is_covered  # late: it loads all of ESPnet's Conformer
+
+        self.encoder.shortcuts = is_covered(self.encoder.encoder)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames (B,) that come out for so many tokens or samples; 0 or less: too short to encode."""

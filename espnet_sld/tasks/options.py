@@ -1,4 +1,4 @@
-"""Options that say how a sample becomes a sequence: names and defaults. No ESPnet here."""
+"""Options of our tasks, those of units and of the curriculum shared: names and defaults. No ESPnet here."""
 
 import argparse
 
@@ -18,16 +18,39 @@ def none_or_float(value: str) -> float | None:
     return None if none_or_str(value) is None else float(value)
 
 
-def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tokenizers, template and limits; read by `SequencePreprocessor.from_args`."""
-    group = parser.add_argument_group("Sequence")
-    group.add_argument("--template", default="asr_sld", help="Sequence template")
+def add_unit_arguments(group: argparse._ArgumentGroup) -> None:
+    """How unit text becomes tokens; read by `tokens.subword.build_unit_tokenizer`."""
     group.add_argument(
         "--speech_token_type", default="unit", help="unit (no subwords), unigram or bpe over unit text"
     )
     group.add_argument(
         "--speech_token_path", type=none_or_str, default=None, help="bpe.model of the units, or its directory"
     )
+    group.add_argument("--num_clusters", type=none_or_int, default=None, help="Number of k-means clusters K")
+
+
+def add_curriculum_arguments(parser: argparse.ArgumentParser) -> None:
+    """Training that begins with the shortest utterances; read by `StepTask.make_factory`."""
+    group = parser.add_argument_group("Curriculum")
+    group.add_argument(
+        "--curriculum_portion",
+        type=float,
+        default=1.0,
+        help="Share of the utterances, the shortest, to begin with",
+    )
+    group.add_argument(
+        "--curriculum_steps",
+        type=float,
+        default=0,
+        help="Optimiser steps with those only; below 1: share of all steps",
+    )
+
+
+def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tokenizers, template and limits; read by `SequencePreprocessor.from_args`."""
+    group = parser.add_argument_group("Sequence")
+    group.add_argument("--template", default="asr_sld", help="Sequence template")
+    add_unit_arguments(group)
     group.add_argument(
         "--speech_bpe_dropout",
         type=float,
@@ -40,7 +63,6 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="Draw unit pieces with probabilities to this power, in training only; speech_token_type unigram",
     )
-    group.add_argument("--num_clusters", type=none_or_int, default=None, help="Number of k-means clusters K")
     group.add_argument("--text_token_type", default="bpe", help="bpe, unigram, char, word or hf")
     group.add_argument(
         "--text_token_path",

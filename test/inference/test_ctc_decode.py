@@ -117,6 +117,8 @@ def test_greedy_decoding_is_the_long_way_frame_by_frame(digits, experiment) -> N
     assert found["text"] == single["text"]
     assert (found["method"], found["too_short"], found["audio_seconds"]) == ("greedy", 0, 0.0)
     trained = load_ctc(experiment / "valid.ter.ave.pth")
+    assert trained.model.encoder.encoder.shortcuts
+    trained.model.encoder.encoder.shortcuts = False  # ESPnet's own forward
     for line in (digits / "dev" / "wav.scp").read_text().splitlines():
         name, path = line.split()
         samples = torch.from_numpy(read_audio(path, target_rate=8000))[None]

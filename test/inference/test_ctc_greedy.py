@@ -9,16 +9,17 @@ from espnet_sld.models.ctc import CtcRecogniser, Encoded
 
 
 def one_by_one(logits, blank=0):
-    """Tokens, frames and score of one utterance (T, V)."""
-    tokens, frames, score, before = [], [], 0.0, None
+    """Tokens, frames, their probabilities and the score of one utterance (T, V)."""
+    tokens, frames, probabilities, score, before = [], [], [], 0.0, None
     for frame, row in enumerate(logits):
         label = int(row.argmax())
         score += row.log_softmax(-1)[label].item()
         if label != before and label != blank:
             tokens.append(label)
             frames.append(frame)
+            probabilities.append(row.softmax(-1)[label].item())
         before = label
-    return tokens, frames, score
+    return tokens, frames, probabilities, score
 
 
 def batch():
@@ -36,8 +37,10 @@ def test_a_batch_is_its_utterances_one_by_one(blank):
     logits, lengths = batch()
     paths = greedy_ctc(logits, lengths, blank=blank)
     wanted = [one_by_one(row[:length], blank) for row, length in zip(logits, lengths, strict=True)]
-    assert paths.lists() == [tokens for tokens, _, _ in wanted]
-    assert paths.frame_lists() == [frames for _, frames, _ in wanted]
+    assert paths.lists() == [tokens for tokens, *_ in wanted]
+    assert paths.frame_lists() == [frames for _, frames, *_ in wanted]
+    for found, (_, _, expected, _) in zip(paths.probability_lists(), wanted, strict=True):
+        assert found == pytest.approx(expected, abs=1e-12)
     assert paths.scores.tolist() == pytest.approx([score for *_, score in wanted], abs=1e-9)
     assert any(paths.lists()) and (blank != 0 or paths.lists()[3] == [])
     normalised = greedy_ctc(logits.log_softmax(-1), lengths, blank=blank)

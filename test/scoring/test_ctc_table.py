@@ -13,14 +13,15 @@ SHARE = {"ctc": 0.4, "aed_kd": 0.2, "interaed_kd": 0.1}
 BEAM = "decode_beam_lm_weight_0.4"
 
 
-def scored(out, share, seed, rtf):
-    """A run whose words are wrong with this probability."""
+def scored(out, share, seed, rtf, **more):
+    """A run whose words are wrong with this probability; `more`: reported by the decoder."""
     out.mkdir(parents=True)
     draw = random.Random(f"{share} {seed}")
     heard = [" ".join("b" if draw.random() < share else "a" for _ in range(6)) for _ in range(50)]
     (out / "text").write_text("".join(f"u{n:02d} {words}\n" for n, words in enumerate(heard)))
     (out / "ref").write_text("".join(f"u{n:02d} a a a a a a\n" for n in range(50)))
     meta = {"n_params": 1234, "decode_seconds": rtf * 100.0, "audio_seconds": 100.0, "objective": "x"}
+    meta |= more
     return score_set(out / "text", out / "ref", out, meta)
 
 
@@ -62,6 +63,28 @@ def test_rows_beam_speed_and_contrasts_stand_in_the_table(runs):
     assert decided["verdict"] == "better" and decided["about"] == "methods"
     assert {name for *_, name in entries} == {"test"}  # models are chosen on dev
     assert "1 234" in text and "| `ctc_beam`" in text
+
+
+@pytest.mark.parametrize(
+    ("reported", "clock", "greedy", "ratio"),
+    [
+        ([{"device": "cpu", "decode_cpu_seconds": seconds} for seconds in (0.5, 4.0)], "cpu", 0.005, 8.0),
+        ([{"device": "cpu", "decode_cpu_seconds": 0.5}, {"device": "cpu"}], "wall", 0.01, 10.0),
+        ([{"device": "cuda", "decode_cpu_seconds": seconds} for seconds in (0.5, 4.0)], "wall", 0.01, 10.0),
+    ],
+)
+def test_speed_is_by_cpu_time_where_every_decoding_has_it(tmp_path, reported, clock, greedy, ratio):
+    for tag, rtf, more in zip(("decode_greedy", "decode_beam"), (0.01, 0.1), reported, strict=True):
+        scored(tmp_path / "ctc_seed1" / tag / "test", 0.2, 1, rtf, **more)
+    out = tmp_path / "TABLE.md"
+    options = ["--rows", "ctc", "--sets", "test", "--contrasts", "", "--resamples", "300"]
+    options += ["--speed_tags", "one by one=decode_greedy", "--beam_tag", "decode_beam"]
+    ctc_table.main(["--runs_dir", str(tmp_path), *options, "--out", str(out)])
+    values = json.loads(out.with_suffix(".json").read_text())
+    assert values["clock"] == clock and values["rows"]["ctc"]["rtf"]["one by one"] == pytest.approx(greedy)
+    assert values["rows"]["ctc_beam"]["rtf_wall"]["one by one"] == pytest.approx(0.1)
+    said = {"cpu": "CPU seconds of all threads in decoding", "wall": "seconds that passed in decoding"}
+    assert said[clock] in out.read_text() and f"by {ratio:.1f} × (one by one)" in out.read_text()
 
 
 def test_a_row_without_runs_says_so(runs):

@@ -2,6 +2,7 @@
 
 import logging
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from espnet_sld.tokens.texts import read_texts
 Task = load_task()
 from espnet_sld.tasks import checkpoints, trainer  # noqa: E402
 from espnet_sld.tasks.ctc_dataset import CtcDataset, check_frames  # noqa: E402
-from espnet_sld.tasks.ctc_espnet_model import token_errors  # noqa: E402
+from espnet_sld.tasks.ctc_espnet_model import CtcObjective, token_errors  # noqa: E402
 from espnet_sld.tasks.iterator import _Steps  # noqa: E402
 from espnet_sld.tasks.midway import Midway  # noqa: E402
 
@@ -240,6 +241,19 @@ def test_labels_of_another_transcript_or_without_an_utterance_are_refused(
         arguments = [word.replace(f"{token_dir}/train", f"{tmp_path}/{name}") for word in arguments]
         with pytest.raises(InputError, match=r"another transcript|no soft labels of zzz"):
             main(arguments)
+
+
+def test_a_curriculum_begins_with_the_shortest_utterances(ctc_config, command) -> None:
+    early = {"curriculum_portion": 0.25, "curriculum_steps": 0.5, "max_epoch": 2, "num_iters_per_epoch": 4}
+    args = parse_options(Task.get_parser(), command({**ctc_config, **early}, "early"))
+    data = open_train(args)
+    options = SimpleNamespace(train=True, distributed=False, batch_bins=60, num_iters_per_epoch=4)
+    criterion = CtcObjective({"row": "ctc"}, 23)
+    sampler = Task.make_factory(args, options, data, criterion).sampler
+    steps = [np.concatenate(sampler.next_step()) for _ in range(5)]
+    lengths, quarter = np.asarray(data.lengths), len(data) // 4
+    assert all(lengths[step].max() <= np.sort(lengths)[quarter - 1] for step in steps[:4])
+    assert sampler.curriculum_steps == 4 and sampler.state_dict()["phase"] == 1
 
 
 def test_help_fits_a_screen(capsys) -> None:
