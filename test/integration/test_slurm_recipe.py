@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,18 +23,11 @@ TRAINING = (
 
 
 @pytest.fixture(scope="module")
-def recipe(repo_root: Path, tmp_path_factory):
+def recipe(copy_toolkit, tmp_path_factory):
     """Makes a copy of egs/mini whose ./run.sh uses the repository's code, and runs it."""
 
     def make(environment: dict[str, str]):
-        root = tmp_path_factory.mktemp("toolkit")
-        for name in ("utils", "espnet_sld"):
-            (root / name).symlink_to(repo_root / name)
-        (root / "egs" / "mini").mkdir(parents=True)
-        (root / "egs" / "TEMPLATE").symlink_to(repo_root / "egs" / "TEMPLATE")
-        folder = root / "egs" / "mini" / "asr_sld"
-        ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
-        shutil.copytree(repo_root / "egs" / "mini" / "asr_sld", folder, ignore=ignored)
+        folder = copy_toolkit(tmp_path_factory.mktemp("toolkit"), "mini")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {**environment, "PATH": path, "OMP_NUM_THREADS": "1"}
 

@@ -1,8 +1,6 @@
 """A recipe folder of its own for every test: the repository's code, the test's data and outputs."""
 
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,20 +19,21 @@ TINY_MODEL = (
 
 @dataclass
 class Recipe:
-    """A copy of egs/<corpus>/<system> whose ./run.sh uses the repository's code."""
+    """A copy of egs/<corpus>/<system> whose `script` uses the repository's code."""
 
     folder: Path
     options: list[str]
+    script: str = "./run.sh"
 
     def command(self, *options: str) -> list[str]:
-        return ["./run.sh", *self.options, *options]
+        return [self.script, *self.options, *options]
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
 
     def run(self, *options: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Run the recipe; on an unexpected failure show all that it printed."""
+        """Run the script; on an unexpected failure show all that it printed."""
         done = subprocess.run(
             self.command(*options), cwd=self.folder, env=self.environment(), capture_output=True, text=True
         )
@@ -88,26 +87,46 @@ def few_digits(fsdd_dir: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def copy_recipe(repo_root: Path, tmp_path_factory) -> Callable[[str, list[str]], Recipe]:
-    """Makes a fresh copy of egs/<corpus>/asr_sld, to be run with the given options before a test's own."""
+def copy_recipe(copy_toolkit, tmp_path_factory) -> Callable[..., Recipe]:
+    """Makes a fresh copy of egs/<corpus>/<system>, to be run with the given options before a test's own."""
 
-    def copy(corpus: str, options: list[str]) -> Recipe:
-        root = tmp_path_factory.mktemp("toolkit")
-        (root / "egs" / corpus).mkdir(parents=True)
-        for name in ("utils", "espnet_sld", "egs/TEMPLATE"):
-            (root / name).symlink_to(repo_root / name)
-        source, folder = (top / "egs" / corpus / "asr_sld" for top in (repo_root, root))
-        outputs = re.compile("(data|dump|exp|downloads)(_.*)?")
-        shutil.copytree(source, folder, ignore=lambda where, names: [
-            name for name in names if Path(where) == source and outputs.fullmatch(name)
-        ])  # fmt: skip
-        return Recipe(folder, options)
+    def copy(corpus: str, options: list[str], system: str = "asr_sld") -> Recipe:
+        return Recipe(copy_toolkit(tmp_path_factory.mktemp("toolkit"), corpus, system), options)
 
     return copy
 
 
+@pytest.fixture
+def copy_with_space(copy_toolkit, tmp_path: Path) -> Callable[[str, str], Recipe]:
+    """Copies egs/<corpus>/asr_sld into a folder with a space in its name; the copy runs `script`."""
+    return lambda corpus, script: Recipe(copy_toolkit(tmp_path / "my toolkit", corpus), [], script)
+
+
 @pytest.fixture(scope="session")
-def new_recipe(copy_recipe, few_digits: Path) -> Callable[[], Recipe]:
+def link_chapters(librispeech_dir: Path, tmp_path_factory) -> Callable[[dict[str, tuple[str, ...]]], Path]:
+    """Makes a folder with LibriSpeech/<part>/<chapter> of the genuine corpus, by links, and its tables."""
+
+    def link(chapters_of: dict[str, tuple[str, ...]]) -> Path:
+        corpus = tmp_path_factory.mktemp("corpora") / "LibriSpeech"
+        for part, chapters in chapters_of.items():
+            for chapter in chapters:
+                (corpus / part / chapter).parent.mkdir(parents=True, exist_ok=True)
+                (corpus / part / chapter).symlink_to(librispeech_dir / part / chapter)
+        for table in librispeech_dir.glob("*.TXT"):
+            (corpus / table.name).symlink_to(table)
+        return corpus.parent
+
+    return link
+
+
+@pytest.fixture(scope="session")
+def tiny_training() -> str:
+    """Options of a training that is over in seconds."""
+    return f"{TINY_TRAINING} {TINY_MODEL}"
+
+
+@pytest.fixture(scope="session")
+def new_recipe(copy_recipe, few_digits: Path, tiny_training: str) -> Callable[[], Recipe]:
     """Makes a fresh tiny FSDD recipe folder."""
 
     def make() -> Recipe:
@@ -125,7 +144,7 @@ def new_recipe(copy_recipe, few_digits: Path) -> Callable[[], Recipe]:
             "--test_sets",
             "test_isolated test_strings",
             "--asr_args",
-            f"{TINY_TRAINING} {TINY_MODEL}",
+            tiny_training,
         ]
         options += ["--speed_perturb_factors", ""]
         options += ["--corpus_opts", "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 20"]

@@ -1,8 +1,6 @@
 """The interAED-KD recipes: which commands a row needs, all stages on few recordings, resumption, refusals."""
 
 import json
-import re
-import shutil
 
 import pytest
 
@@ -17,36 +15,19 @@ FEW = "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 20"
 
 
 @pytest.fixture(scope="module")
-def ctc_recipe(copy_recipe, repo_root):
-    """Makes a copy of egs/<corpus>/ctc_kd, to be run with the given options before a test's own."""
-
-    def make(corpus, options):
-        recipe = copy_recipe(corpus, options)
-        recipe.folder = recipe.folder.with_name("ctc_kd")
-        outputs = re.compile("(data|dump|exp|downloads)(_.*)?")
-        source = repo_root / "egs" / corpus / "ctc_kd"
-        shutil.copytree(source, recipe.folder, ignore=lambda where, names: [
-            name for name in names if str(where) == str(source) and outputs.fullmatch(name)
-        ])  # fmt: skip
-        return recipe
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def digits(ctc_recipe, few_digits):
+def digits(copy_recipe, few_digits):
     """A tiny FSDD recipe."""
-    return ctc_recipe("fsdd", [
+    return copy_recipe("fsdd", [
         *("--fsdd_dir", str(few_digits), "--nclusters", "40", "--unit_nbpe", "80", "--text_nbpe", "20"),
         *("--speed_perturb_factors", "", "--corpus_opts", FEW, "--nj", "1"),
         *("--test_sets", "test_strings", "--ctc_args", TINY, *TEACHER, "--lm_args", LM),
-    ])  # fmt: skip
+    ], "ctc_kd")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def dry(ctc_recipe):
+def dry(copy_recipe):
     """The default FSDD recipe, of which the commands are shown."""
-    return ctc_recipe("fsdd", ["--fsdd_dir", "corpus", "--dry_run", "true"])
+    return copy_recipe("fsdd", ["--fsdd_dir", "corpus", "--dry_run", "true"], "ctc_kd")
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -153,13 +134,13 @@ def test_characters_and_pieces_do(digits, options):
 
 
 @pytest.mark.campaign
-def test_a_tiny_table_is_trained_and_a_second_call_trains_nothing(ctc_recipe, few_digits):
-    recipe = ctc_recipe("fsdd", [])
-    options = ["./run_table.sh", "--rows", "ctc interaed_kd", "--seeds", "1 2", "--lm_weights", "0.2 0.5"]
+def test_a_tiny_table_is_trained_and_a_second_call_trains_nothing(copy_recipe, few_digits):
+    options = ["--rows", "ctc interaed_kd", "--seeds", "1 2", "--lm_weights", "0.2 0.5"]
     options += ["--sets", "dev test_trigram", "--ctc_args", TINY, "--beam_size", "2", "--"]
     options += ["--fsdd_dir", str(few_digits), "--corpus_opts", FEW, "--nclusters", "40", "--unit_nbpe", "80"]
     options += ["--text_nbpe", "20", "--lm_args", LM, "--speed_perturb_factors", "", *TEACHER]
-    recipe.command = lambda: options
+    recipe = copy_recipe("fsdd", options, "ctc_kd")
+    recipe.script = "./run_table.sh"
     recipe.run()
     out = recipe.folder / "exp_trigram/table"
     text = (out / "TABLE.md").read_text()
@@ -179,24 +160,24 @@ def test_a_tiny_table_is_trained_and_a_second_call_trains_nothing(ctc_recipe, fe
 
 
 @pytest.mark.campaign
-def test_synthetic_commands_do(ctc_recipe):
+def test_synthetic_commands_do(copy_recipe):
     sizes = "--num_train 80 --num_dev 10 --num_test 20 --num_test_voices 10"
-    recipe = ctc_recipe("mini", ["--corpus_opts", sizes, "--ctc_args", TINY, "--nclusters", "40", *TEACHER])
+    options = ["--corpus_opts", sizes, "--ctc_args", TINY, "--nclusters", "40", *TEACHER]
+    recipe = copy_recipe("mini", options, "ctc_kd")
     recipe.run("--stop_stage", "9")
     results = list(recipe.folder.glob("exp/interaed_kd_*/decode_greedy/*/result.json"))
     assert {path.parent.name for path in results} == {"dev", "test", "test_voices"}
 
 
 @pytest.mark.parametrize("corpus", ["mini", "fsdd", "librispeech"])
-def test_a_dry_table_names_every_step_and_writes_nothing(ctc_recipe, corpus):
-    recipe = ctc_recipe(corpus, [])
-    recipe.command = lambda: ["./run_table.sh", "--dry_run", "true", "--seeds", "1 2 3"]
+def test_a_dry_table_names_every_step_and_writes_nothing(copy_recipe, corpus):
+    recipe = copy_recipe(corpus, ["--dry_run", "true"], "ctc_kd")
+    recipe.script = "./run_table.sh"
     before = sorted(recipe.folder.rglob("*"))
-    shown = recipe.run().stdout
+    shown = recipe.run("--seeds", "1 2 3").stdout
     # 7 rows × 3 seeds; 4 weights of the LM; 7 rows timed and 3 beams; the table
     for piece in ("--stop_stage 6", "JOB=1:21", "JOB=1:4", "best_decoding", "JOB=1:10", "bin.ctc_table"):
         assert piece in shown
     assert sorted(recipe.folder.rglob("*")) == before
-    recipe.command = lambda: ["./run_table.sh", "--rows", "ctc sld", "--dry_run", "true"]
-    refused = recipe.run(check=False)
+    refused = recipe.run("--rows", "ctc sld", check=False)
     assert refused.returncode == 1 and "no row 'sld'" in refused.stderr and not refused.stdout

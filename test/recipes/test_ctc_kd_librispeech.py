@@ -1,8 +1,6 @@
 """The LibriSpeech recipe of interAED-KD: all stages on genuine recordings, and its large configurations."""
 
 import json
-import re
-import shutil
 
 import pytest
 import torch
@@ -20,31 +18,17 @@ SIZES = {"train_960h": (1000, 115_363_304, 171_967_832), "train_100h": (300, 20_
 
 
 @pytest.fixture(scope="module")
-def recipe(copy_recipe, repo_root, librispeech_dir, tmp_path_factory):
-    """The recipe after stage 5, on a slice of train-clean-100."""
-    corpus = tmp_path_factory.mktemp("corpora") / "LibriSpeech"
-    for part, chapters in CHAPTERS.items():
-        for chapter in chapters:
-            (corpus / part / chapter).parent.mkdir(parents=True, exist_ok=True)
-            (corpus / part / chapter).symlink_to(librispeech_dir / part / chapter)
-    for table in librispeech_dir.glob("*.TXT"):
-        (corpus / table.name).symlink_to(table)
-    recipe = copy_recipe("librispeech", [
-        *("--librispeech_dir", str(corpus.parent), "--variant", "librispeech_100"),
+def recipe(copy_recipe, link_chapters):
+    """The recipe on a slice of train-clean-100."""
+    return copy_recipe("librispeech", [
+        *("--librispeech_dir", str(link_chapters(CHAPTERS)), "--variant", "librispeech_100"),
         *("--dev_parts", "test-other", "--test_parts", "test-clean", "--ngpu", "0", "--nj", "2"),
         *("--nclusters", "40", "--unit_nbpe", "80", "--text_nbpe", "60"),
         *("--ctc_config", "conf/train_slice.yaml"),
         *("--bert_conf", "hidden_size=16 num_hidden_layers=1 num_attention_heads=2 intermediate_size=16"),
         *("--teacher_conf", "max_steps=20 warmup_steps=2 batch_tokens=800 eval_interval=10"),
         *("--lm_args", "--lm_conf att_unit=16 --lm_conf unit=16 --lm_conf layer=1 --max_epoch 1"),
-    ])  # fmt: skip
-    recipe.folder = recipe.folder.with_name("ctc_kd")
-    source = repo_root / "egs" / "librispeech" / "ctc_kd"
-    outputs = re.compile("(data|dump|exp|downloads)(_.*)?")
-    shutil.copytree(source, recipe.folder, ignore=lambda where, names: [
-        name for name in names if str(where) == str(source) and outputs.fullmatch(name)
-    ])  # fmt: skip
-    return recipe
+    ], "ctc_kd")  # fmt: skip
 
 
 @pytest.mark.campaign

@@ -2,34 +2,19 @@
 
 import json
 import re
-import shutil
+from functools import partial
 
 import pytest
 import soundfile
 
-TINY = "--max_epoch 2 --num_iters_per_epoch 8 --batch_bins 1500 --keep_nbest_models 1"
-SMALL = (
-    "--backbone_conf hidden_size=32 --backbone_conf intermediate_size=64 --backbone_conf num_hidden_layers=2"
-)
 FEW = "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 12"
 TASKS = ("asr", "tts", "st", "caption")
 
 
 @pytest.fixture(scope="module")
-def dmlm_recipe(copy_recipe, repo_root):
+def dmlm_recipe(copy_recipe):
     """Makes a copy of egs/<corpus>/dmlm, to be run with the given options before a test's own."""
-
-    def make(corpus, options):
-        recipe = copy_recipe(corpus, options)
-        recipe.folder = recipe.folder.with_name("dmlm")
-        outputs = re.compile("(data|dump|exp|downloads)(_.*)?")
-        source = repo_root / "egs" / corpus / "dmlm"
-        shutil.copytree(source, recipe.folder, ignore=lambda where, names: [
-            name for name in names if str(where) == str(source) and outputs.fullmatch(name)
-        ])  # fmt: skip
-        return recipe
-
-    return make
+    return partial(copy_recipe, system="dmlm")
 
 
 def test_every_task_is_generated_and_scored_by_its_own_figure(dmlm_recipe):
@@ -114,12 +99,13 @@ def test_an_edited_mixture_is_taken_by_the_training_and_kept_with_it(dmlm_recipe
 
 @pytest.mark.campaign
 def test_recordings_and_images_become_four_tasks_figures_and_a_second_call_makes_nothing_again(
-    dmlm_recipe, few_digits
+    dmlm_recipe, few_digits, tiny_training
 ):
     digits = dmlm_recipe("fsdd", [
         *("--fsdd_dir", str(few_digits), "--nclusters", "40", "--unit_nbpe", "80", "--text_nbpe", "20"),
         *("--speed_perturb_factors", "", "--corpus_opts", FEW, "--test_sets", "test_strings"),
-        *("--dmlm_args", f"{TINY} {SMALL}", "--vocoder_args", "--steps 20", "--tts_sets", "test_strings"),
+        *("--dmlm_args", f"{tiny_training} --batch_bins 1500", "--vocoder_args", "--steps 20"),
+        *("--tts_sets", "test_strings"),
         *("--asr_sets", "test_strings", "--caption_sets", "test_digits", "--image_codes", "16"),
     ])  # fmt: skip
     listener = digits.folder / "conf" / "listener.yaml"

@@ -3,10 +3,10 @@
 A few chapters, small random models: the figures say nothing, that every stage runs on genuine files does.
 """
 
-import importlib.util
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -29,24 +29,16 @@ MODELS = {
 
 
 @pytest.fixture(scope="session")
-def slices(librispeech_dir: Path, tmp_path_factory) -> Path:
+def slices(link_chapters) -> Path:
     """Two chapters a part of the genuine corpus, by links, in its layout."""
-    folder = tmp_path_factory.mktemp("corpora") / "LibriSpeech"
-    for part, chapters in CHAPTERS.items():
-        for chapter in chapters:
-            (folder / part / chapter).parent.mkdir(parents=True, exist_ok=True)
-            (folder / part / chapter).symlink_to(librispeech_dir / part / chapter)
-    for table in librispeech_dir.glob("*.TXT"):
-        (folder / table.name).symlink_to(table)
-    return folder.parent
+    return link_chapters(CHAPTERS)
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(slices: Path, tmp_path_factory) -> Path:
+def tiny_gpt2(slices: Path, train_byte_level, tmp_path_factory) -> Path:
     """A Hugging Face directory as GPT-2 medium's: weights and a byte-level BPE, both small."""
     import torch
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
 
     path = tmp_path_factory.mktemp("backbone") / "gpt2-tiny"
     texts = [
@@ -54,10 +46,7 @@ def tiny_gpt2(slices: Path, tmp_path_factory) -> Path:
         for file in slices.glob("LibriSpeech/train-clean-100/*/*/*.trans.txt")
         for line in file.read_text().splitlines()
     ]
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(texts, vocab_size=400, special_tokens=["<|endoftext|>"], show_progress=False)
-    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, **end)
+    tokenizer = train_byte_level(texts, 400)
     tokenizer.save_pretrained(path)
     torch.manual_seed(1)
     settings = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=1024)
@@ -81,11 +70,8 @@ def recipe(copy_recipe, slices, tiny_gpt2):
     return recipe
 
 
-def checkpoint(recipe, repo_root: Path, name: str) -> tuple[str, list[str]]:
+def checkpoint(recipe, small_ssl: ModuleType, name: str) -> tuple[str, list[str]]:
     """Write a small model beside the recipe; its tag in file names, and the options that choose it."""
-    spec = importlib.util.spec_from_file_location("small_ssl", repo_root / "test" / "small_ssl.py")
-    small_ssl = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(small_ssl)
     maker, kind, form, backend = MODELS[name]
     path = Path("models") / (name if form == "transformers" else f"{name}.pt")
     (recipe.folder / "models").mkdir(exist_ok=True)
@@ -120,8 +106,8 @@ def units(recipe, tag: str, name: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_audio_becomes_a_table_of_error_rates_by_a_small_wavlm(recipe, repo_root):
-    tag, options = checkpoint(recipe, repo_root, "wavlm_s3prl")
+def test_audio_becomes_a_table_of_error_rates_by_a_small_wavlm(recipe, small_ssl):
+    tag, options = checkpoint(recipe, small_ssl, "wavlm_s3prl")
     recipe.run("--stage", "3", *options)
     check_results(recipe, tag, "sld_wavlm")
     assert "OVERLAP: test-other in --dev_parts and in --test_parts" in recipe.first_stages
@@ -140,18 +126,18 @@ def test_audio_becomes_a_table_of_error_rates_by_a_small_wavlm(recipe, repo_root
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "wavlm_s3prl"])
-def test_every_format_of_a_checkpoint_does(recipe, repo_root, name):
-    tag, options = checkpoint(recipe, repo_root, name)
+def test_every_format_of_a_checkpoint_does(recipe, small_ssl, name):
+    tag, options = checkpoint(recipe, small_ssl, name)
     recipe.run("--stage", "3", *options)
     check_results(recipe, tag, f"sld_{name.partition('_')[0]}")
 
 
 @pytest.mark.campaign
-def test_formats_of_the_same_weights_give_the_same_units(recipe, repo_root):
+def test_formats_of_the_same_weights_give_the_same_units(recipe, small_ssl):
     for model in ("wavlm", "hubert"):
         found = []
         for form in ("s3prl", "microsoft", "transformers"):
-            tag, options = checkpoint(recipe, repo_root, f"{model}_{form}")
+            tag, options = checkpoint(recipe, small_ssl, f"{model}_{form}")
             recipe.run("--stage", "3", "--stop_stage", "4", *options)
             found.append(units(recipe, tag, "test_clean"))
         for other in found[1:]:

@@ -1,11 +1,6 @@
 """run_table.sh: which runs it starts, what it chooses, that it resumes, and the table at its end."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -43,37 +38,22 @@ OPTIONS += ["--tune_lr", "0.001 0.002", "--asr_config", "conf/tiny.yaml"]
 
 
 @pytest.fixture
-def mini(repo_root: Path, tmp_path: Path) -> Path:
-    """A copy of egs/mini/asr_sld, in a folder with a space in its name."""
-    root = tmp_path / "my toolkit"
-    folder = root / "egs" / "mini" / "asr_sld"
-    ignored = shutil.ignore_patterns("data", "data_*", "dump*", "exp")
-    shutil.copytree(repo_root / "egs" / "mini" / "asr_sld", folder, ignore=ignored)
-    for name in ("utils", "espnet_sld", "egs/TEMPLATE"):
-        (root / name).symlink_to(repo_root / name)
-    return folder
+def mini(copy_with_space):
+    return copy_with_space("mini", "./run_table.sh")
 
 
 @pytest.fixture
-def quick(mini: Path) -> Path:
+def quick(mini):
     """Its run.sh replaced by one that trains nothing."""
-    (mini / "run.sh").write_text(STAND_IN)
-    (mini / "stand_in.py").write_text(STAND_IN_PROGRAM)
+    (mini.folder / "run.sh").write_text(STAND_IN)
+    (mini.folder / "stand_in.py").write_text(STAND_IN_PROGRAM)
     return mini
-
-
-def run_table(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment["OMP_NUM_THREADS"] = "1"
-    command = ["./run_table.sh", *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
 def test_rows_are_tuned_alike_run_over_shared_seeds_and_contrasted_as_declared(quick):
-    done = run_table(quick, *OPTIONS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    calls = [line.split() for line in (quick / "calls.txt").read_text().splitlines()]
+    quick.run(*OPTIONS)
+    calls = [line.split() for line in (quick.folder / "calls.txt").read_text().splitlines()]
     assert calls[0] == ["1", "-", "conf/tiny.yaml"]
     tuning = {
         f"tune_{row}_lr{rate}" for row in ("none", "sld", "matched", "kl") for rate in ("0.001", "0.002")
@@ -81,14 +61,14 @@ def test_rows_are_tuned_alike_run_over_shared_seeds_and_contrasted_as_declared(q
     runs = {f"{row}_seed{seed}" for row in ("none", "sld", "matched") for seed in (1, 2)} | {"kl_seed1"}
     assert {call[1] for call in calls[1:9]} == tuning
     assert {call[1] for call in calls[9:]} == runs and len(calls) == 16
-    chosen = json.loads((quick / "exp/table/chosen.json").read_text())
+    chosen = json.loads((quick.folder / "exp/table/chosen.json").read_text())
     assert {row: choice["lr"] for row, choice in chosen.items()} == dict.fromkeys(
         ("none", "sld", "matched", "kl"), "0.002"
     )
-    text = (quick / "exp/table/TABLE.md").read_text()
+    text = (quick.folder / "exp/table/TABLE.md").read_text()
     for contrast in ("sld – none", "sld – ce", "sld – matched"):
         assert contrast in text
-    table = json.loads((quick / "exp/table/TABLE.json").read_text())
+    table = json.loads((quick.folder / "exp/table/TABLE.json").read_text())
     assert {row: cells["test"]["seeds"] for row, cells in table["rows"].items()} == {
         **{row: [1, 2] for row in ("none", "sld", "matched")},
         "kl": [1],
@@ -100,28 +80,26 @@ def test_rows_are_tuned_alike_run_over_shared_seeds_and_contrasted_as_declared(q
 
 @pytest.mark.slow
 def test_a_failed_run_is_named_and_the_same_command_goes_on(quick):
-    (quick / "broken").touch()
+    (quick.folder / "broken").touch()
     options = [*OPTIONS, "--tune_lr", "0.002"]
-    failed = run_table(quick, *options)
+    failed = quick.run(*options, check=False)
     assert failed.returncode == 1
     assert "the disk is full" in failed.stderr
     assert "resume with the same command: ./run_table.sh --rows none\\ sld\\ matched" in failed.stderr
-    assert not (quick / "exp/table/TABLE.md").exists()
-    assert (
-        quick / "exp/table/asr_sld_matched_seed2/decode_greedy/test/result.json"
-    ).exists()  # others went on
-    (quick / "broken").unlink()
-    assert run_table(quick, *options).returncode == 0
-    assert (quick / "exp/table/TABLE.md").exists()
+    assert not (quick.folder / "exp/table/TABLE.md").exists()
+    others = quick.folder / "exp/table/asr_sld_matched_seed2"
+    assert (others / "decode_greedy/test/result.json").exists()  # they went on
+    (quick.folder / "broken").unlink()
+    quick.run(*options)
+    assert (quick.folder / "exp/table/TABLE.md").exists()
 
 
 def test_a_dry_run_names_every_step_and_writes_nothing(mini):
-    before = sorted(mini.rglob("*"))
-    done = run_table(mini, "--dry_run", "true")
-    assert done.returncode == 0, done.stderr
+    before = sorted(mini.folder.rglob("*"))
+    done = mini.run("--dry_run", "true")
     for step in ("--stop_stage 6", "JOB=1:21", "choose_lr.py", "JOB=1:44", "espnet_sld.bin.table"):
         assert step in done.stdout
-    assert sorted(mini.rglob("*")) == before
+    assert sorted(mini.folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -133,7 +111,7 @@ def test_a_dry_run_names_every_step_and_writes_nothing(mini):
     ],
 )
 def test_what_would_fail_after_hours_is_refused_at_once(mini, option, value, message):
-    done = run_table(mini, option, value, "--dry_run", "true")
+    done = mini.run(option, value, "--dry_run", "true", check=False)
     assert done.returncode == 1 and message in done.stderr and not done.stdout
 
 
@@ -153,14 +131,14 @@ def test_a_tiny_table_is_trained_and_a_second_call_trains_nothing(mini):
             "keep_nbest_models: 1\n",
         )
     )
-    (mini / "conf" / "tiny.yaml").write_text(training)
+    (mini.folder / "conf" / "tiny.yaml").write_text(training)
     sizes = "--num_train 80 --num_dev 10 --num_test 20 --num_test_voices 10"
     options = ["--rows", "none sld matched", "--other_rows", "", "--seeds", "1 2", "--tune_lr", "0.002"]
     options += ["--asr_config", "conf/tiny.yaml", "--corpus_opts", sizes]
-    assert (done := run_table(mini, *options)).returncode == 0, done.stdout + done.stderr
-    table = (mini / "exp/table/TABLE.md").read_text()
+    mini.run(*options)
+    table = (mini.folder / "exp/table/TABLE.md").read_text()
     assert "sld – matched" in table
-    models = {path: path.stat().st_mtime_ns for path in mini.glob("exp/table/asr_sld_*/*.pth")}
-    assert run_table(mini, *options).returncode == 0
-    assert {path: path.stat().st_mtime_ns for path in mini.glob("exp/table/asr_sld_*/*.pth")} == models
-    assert (mini / "exp/table/TABLE.md").read_text() == table
+    models = {path: path.stat().st_mtime_ns for path in mini.folder.glob("exp/table/asr_sld_*/*.pth")}
+    mini.run(*options)
+    assert {path: path.stat().st_mtime_ns for path in mini.folder.glob("exp/table/asr_sld_*/*.pth")} == models
+    assert (mini.folder / "exp/table/TABLE.md").read_text() == table

@@ -1,6 +1,5 @@
 """Small synthetic token files, and the shortest command line that trains on them."""
 
-import importlib.util
 import json
 import os
 import random
@@ -8,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,18 +34,10 @@ def write_set(directory: Path, name: str, count: int, seed: int) -> None:
     (directory / f"{name}.text").write_text("".join(text), encoding="utf-8")
 
 
-def load_beside(name: str) -> ModuleType:
-    """A module of this directory."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def runs() -> ModuleType:
+def runs(load_file) -> ModuleType:
     """`runs.py`: comparing finished trainings, disturbing running ones."""
-    return load_beside("runs")
+    return load_file(Path(__file__).with_name("runs.py"))
 
 
 class TrainingServer:
@@ -107,6 +99,33 @@ def token_dir(tmp_path_factory) -> Path:
     tokens = ["<blank>", "<unk>", *WORDS, "<sos/eos>"]
     (directory / "tokens.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
     return directory
+
+
+@pytest.fixture(scope="session")
+def sequence_options(token_dir: Path) -> Callable[..., Namespace]:
+    """Makes options of `SequencePreprocessor.from_args` on the token files; keywords change or add some."""
+
+    def make(**changes) -> Namespace:
+        defaults = {
+            "text_token_type": "word",
+            "text_token_path": str(token_dir),
+            "speech_token_type": "unit",
+            "speech_token_path": None,
+            "num_clusters": CLUSTERS,
+            "template": "asr_sld",
+            "max_positions": 64,
+            "max_text": 8,
+            "mask_token": None,
+        }
+        return Namespace(**defaults | changes)
+
+    return make
+
+
+@pytest.fixture
+def mixtures(load_file, sequence_options, token_dir: Path, tmp_path: Path):
+    """`mixtures.py`: a mixture of five data sets, to be changed and opened."""
+    return load_file(Path(__file__).with_name("mixtures.py")).Mixtures(token_dir, tmp_path, sequence_options)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Token files → padded batches and counts; bad input is named."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,8 @@ from espnet_sld.tasks.preprocess import SequencePreprocessor
 
 
 @pytest.fixture
-def preprocess(token_dir: Path) -> SequencePreprocessor:
-    return SequencePreprocessor.from_args(
-        Namespace(
-            text_token_type="word",
-            text_token_path=str(token_dir),
-            speech_token_type="unit",
-            speech_token_path=None,
-            num_clusters=30,
-            template="asr_sld",
-            max_positions=64,
-            max_text=8,
-            mask_token=None,
-        )
-    )
+def preprocess(sequence_options) -> SequencePreprocessor:
+    return SequencePreprocessor.from_args(sequence_options())
 
 
 def open_set(token_dir: Path, preprocess, **options) -> SequenceDataset:

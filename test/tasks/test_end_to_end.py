@@ -22,17 +22,11 @@ from espnet_sld.tasks.preprocess import SequencePreprocessor  # noqa: E402
 
 
 @pytest.fixture
-def tokenizer_dir(token_dir, tmp_path) -> Path:
+def tokenizer_dir(token_dir, train_byte_level, tmp_path) -> Path:
     """A byte-level BPE like GPT-2's, as `save_pretrained` writes it."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
     texts = [line.split(maxsplit=1)[1] for line in (token_dir / "train.text").read_text().splitlines()]
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(texts, vocab_size=290, special_tokens=["<|endoftext|>"], show_progress=False)
-    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     path = tmp_path / "tokenizer"
-    PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, **end).save_pretrained(path)
+    train_byte_level(texts, 290).save_pretrained(path)
     return path
 
 

@@ -33,20 +33,11 @@ def pieces(token_dir: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def preprocess(token_dir: Path, pieces: Path) -> SequencePreprocessor:
-    return SequencePreprocessor.from_args(
-        Namespace(
-            text_token_type="word",
-            text_token_path=str(token_dir),
-            speech_token_type="bpe",
-            speech_token_path=str(pieces),
-            num_clusters=30,
-            template="asr_sld",
-            max_positions=MAX_POSITIONS,
-            max_text=8,
-            mask_token=None,
-        )
+def preprocess(sequence_options, pieces: Path) -> SequencePreprocessor:
+    options = sequence_options(
+        speech_token_type="bpe", speech_token_path=str(pieces), max_positions=MAX_POSITIONS
     )
+    return SequencePreprocessor.from_args(options)
 
 
 @pytest.fixture(scope="module")
@@ -169,24 +160,14 @@ def test_without_the_options_nothing_is_drawn():
 
 @pytest.mark.slow
 def test_a_resumed_training_draws_what_an_undisturbed_one_draws(
-    config, command, pieces, tmp_path, monkeypatch
+    runs, config, command, pieces, tmp_path, monkeypatch
 ):
-    class Killed(BaseException):
-        pass
-
     config |= {"speech_token_type": "bpe", "speech_token_path": str(pieces), "speech_bpe_dropout": DROPOUT}
     config["curriculum_steps"] = 0
     main(command(config, "undisturbed"))
-    real = training_run.seed_epoch
-
-    def stop(seed: int, epoch: int, *rest: int) -> None:
-        if epoch == 3:
-            raise Killed
-        real(seed, epoch, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "seed_epoch", stop)
-        with pytest.raises(Killed):
+        runs.kill_in(patch, training_run, "seed_epoch", 3)
+        with pytest.raises(runs.Killed):
             main(command(config, "killed", "--resume", "true"))
     main(command(config, "killed", "--resume", "true"))
     main(command(config | {"speech_bpe_dropout": 0.0}, "plain"))
@@ -195,5 +176,5 @@ def test_a_resumed_training_draws_what_an_undisturbed_one_draws(
         for name in ("undisturbed", "killed", "plain")
     }
     names = found["plain"].keys()
-    assert all(torch.equal(found["undisturbed"][name], found["killed"][name]) for name in names)
+    runs.assert_equal(found["undisturbed"], found["killed"])
     assert any(not torch.equal(found["undisturbed"][name], found["plain"][name]) for name in names)

@@ -18,30 +18,8 @@ def parameters(directory: Path, epoch: int) -> dict[str, torch.Tensor]:
     return torch.load(directory / f"{epoch}epoch.pth", weights_only=True)
 
 
-def assert_equal(first: dict, second: dict) -> None:
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def statistics(directory: Path) -> dict:
     return checkpoints.load_checkpoint(directory)["reporter"]["stats"]
-
-
-class Killed(BaseException):
-    """What a test raises where a real run would be killed."""
-
-
-def kill_in(monkeypatch, module, name: str, epoch: int) -> None:
-    """Stop the training at the `epoch`-th call of `module.name`, before it does anything."""
-    real, calls = getattr(module, name), []
-
-    def stop(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == epoch:
-            raise Killed
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, stop)
 
 
 @pytest.fixture
@@ -52,14 +30,14 @@ def undisturbed(config, command, tmp_path) -> Path:
 
 @pytest.mark.parametrize("place", ["seed_epoch", "save_checkpoint", "update_links", "remove_models"])
 def test_a_killed_training_resumes_to_bit_equal_parameters(
-    undisturbed, config, command, tmp_path, monkeypatch, place: str
+    runs, undisturbed, config, command, tmp_path, monkeypatch, place: str
 ) -> None:
     with monkeypatch.context() as patch:
-        kill_in(patch, training_run if place == "seed_epoch" else checkpoints, place, 3)
-        with pytest.raises(Killed):
+        runs.kill_in(patch, training_run if place == "seed_epoch" else checkpoints, place, 3)
+        with pytest.raises(runs.Killed):
             main(command(config, "killed", "--resume", "true"))
     main(command(config, "killed", "--resume", "true"))
-    assert_equal(parameters(tmp_path / "killed", 4), parameters(undisturbed, 4))
+    runs.assert_equal(parameters(tmp_path / "killed", 4), parameters(undisturbed, 4))
     names = {path.name: path.is_symlink() and path.readlink() for path in undisturbed.glob("*.pth")}
     assert {
         path.name: path.is_symlink() and path.readlink() for path in (tmp_path / "killed").glob("*.pth")
@@ -67,7 +45,7 @@ def test_a_killed_training_resumes_to_bit_equal_parameters(
 
 
 def test_a_damaged_checkpoint_costs_one_epoch_and_changes_nothing(
-    undisturbed, config, command, tmp_path, caplog
+    runs, undisturbed, config, command, tmp_path, caplog
 ) -> None:
     path = undisturbed / "checkpoint.pth"
     expected = parameters(undisturbed, 4)
@@ -78,7 +56,7 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_changes_nothing(
         main(command(config, "undisturbed", "--resume", "true"))
     assert "checkpoint.pth is damaged" in caplog.text
     assert (undisturbed / "checkpoint.pth.damaged").exists()
-    assert_equal(parameters(undisturbed, 4), expected)
+    runs.assert_equal(parameters(undisturbed, 4), expected)
 
 
 def test_measuring_the_device_does_not_disturb_the_random_numbers() -> None:
@@ -177,14 +155,14 @@ def test_gradients_that_are_not_finite_are_skipped_and_too_many_stop_training(
 
 
 def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(
-    undisturbed, config, command, monkeypatch
+    runs, undisturbed, config, command, monkeypatch
 ) -> None:
     path = undisturbed / "checkpoint.pth"
     path.write_bytes(path.read_bytes()[:-200])
     (undisturbed / "train.done.json").unlink()
     with monkeypatch.context() as patch:
-        kill_in(patch, checkpoints, "save", 2)  # the model of epoch 4 is written, its checkpoint is not
-        with pytest.raises(Killed):
+        runs.kill_in(patch, checkpoints, "save", 2)  # the model of epoch 4 is written, its checkpoint is not
+        with pytest.raises(runs.Killed):
             main(command(config, "undisturbed", "--resume", "true"))
     assert max(statistics(undisturbed)) == 3
 

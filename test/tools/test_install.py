@@ -1,6 +1,5 @@
 """tools/install.sh on machines that lack something, and the settings that it hands to uv."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,14 +10,6 @@ import pytest
 PROGRAMS = (
     "bash sed grep awk cat cksum tr dirname date mkdir ln ls df rm mktemp wc cut du touch readlink flock env"
 )
-
-
-def load(path: Path):
-    """A program of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -98,8 +89,8 @@ def test_a_named_environment_is_linked_and_an_own_one_is_never_replaced(checkout
     assert "remove .venv or unset" in install(checkout, ESPNET_SLD_VENV=str(tmp_path / "elsewhere")).stderr
 
 
-def test_pip_settings_are_read_with_pips_precedence(repo_root):
-    module = load(repo_root / "tools" / "pip_settings.py")
+def test_pip_settings_are_read_with_pips_precedence(load_file, repo_root):
+    module = load_file(repo_root / "tools" / "pip_settings.py")
     listing = """\
 :env:.find-links='/wheels /more'
 :env:.timeout='60'
@@ -120,8 +111,8 @@ download.index-url='https://other/simple'
     assert "--no-index" in module.uv_arguments({"no-index": "true"})
 
 
-def test_locks_pin_one_torch_and_the_same_packages(repo_root):
-    module = load(repo_root / "tools" / "check_install.py")
+def test_locks_pin_one_torch_and_the_same_packages(load_file, repo_root):
+    module = load_file(repo_root / "tools" / "check_install.py")
     cpu, gpu = (module.read_lock(repo_root / "tools" / f"{kind}.lock") for kind in ("cpu", "gpu"))
     assert cpu["torch"] == gpu["torch"]
     assert cpu.items() <= gpu.items()
@@ -129,15 +120,17 @@ def test_locks_pin_one_torch_and_the_same_packages(repo_root):
     assert int(cpu["setuptools"].split(".")[0]) >= 77
 
 
-def test_every_requirement_of_setup_py_is_in_the_lock(repo_root):
-    module = load(repo_root / "tools" / "check_install.py")
+def test_every_requirement_of_setup_py_is_in_the_lock(load_file, repo_root):
+    module = load_file(repo_root / "tools" / "check_install.py")
     lock = module.read_lock(repo_root / "tools" / "cpu.lock")
     for name, (wanted, _) in module.read_requirements(repo_root / "setup.py").items():
         assert module.within(lock[name], wanted), name
 
 
-def test_a_missing_or_old_required_package_fails_and_an_optional_one_does_not(repo_root, monkeypatch, capsys):
-    module = load(repo_root / "tools" / "check_install.py")
+def test_a_missing_or_old_required_package_fails_and_an_optional_one_does_not(
+    load_file, repo_root, monkeypatch, capsys
+):
+    module = load_file(repo_root / "tools" / "check_install.py")
     complete = module.read_lock(repo_root / "tools" / "cpu.lock")
     monkeypatch.setattr(module, "torch_row", lambda: module.Row("torch loads", "", "2", True, "no GPU"))
 
@@ -157,8 +150,8 @@ def test_a_missing_or_old_required_package_fails_and_an_optional_one_does_not(re
     assert "out of range" in capsys.readouterr().out
 
 
-def test_missing_packages_are_listed_as_requirements(repo_root, monkeypatch, capsys):
-    module = load(repo_root / "tools" / "check_install.py")
+def test_missing_packages_are_listed_as_requirements(load_file, repo_root, monkeypatch, capsys):
+    module = load_file(repo_root / "tools" / "check_install.py")
     complete = module.read_lock(repo_root / "tools" / "cpu.lock")
     versions = {name: version for name, version in complete.items() if name != "jiwer"}
     monkeypatch.setattr(module, "installed_versions", lambda: versions)

@@ -1,26 +1,16 @@
 """`make docs`: the site has every page, and what is missing or broken fails."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def markdown(repo_root, tmp_path):
+def markdown(load_file, repo_root, tmp_path):
     """HTML of a text, and the problems that it has, as a document in `docs/` of a repository."""
-    module = load(repo_root / "tools" / "markdown_html.py")
+    module = load_file(repo_root / "tools" / "markdown_html.py")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "other.md").write_text("# Other\n\n## A heading, of `code`\n")
     (tmp_path / "LICENSE").write_text("")

@@ -57,6 +57,10 @@ ROWS: dict[str, Bench] = {
         {"utterances": 2, "seconds": 1.0, "width": 32, "layers": 3, "layer": 2, "clusters": 20},
         {"utterances": 64, "seconds": 12.0, "width": 1024, "layers": 24, "layer": 21, "bar": 10.0},
     ),
+    "units_short": Bench(
+        "rows_extraction",
+        {"utterances": 4, "width": 32, "layers": 3, "layer": 2, "clusters": 20},
+    ),
     "kmeans": Bench("rows_units", {"frames": 3000, "clusters": 16}),
     "assignment": Bench("rows_units", {"utterances": 2, "frames": 50, "clusters": 30}),
     "decode_released": Bench(

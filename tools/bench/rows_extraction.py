@@ -11,7 +11,7 @@ from espnet_sld.units.frontends import build_frontend
 from espnet_sld.units.kmeans import KMeans
 
 RATE = 16_000
-BUDGET = {"cpu": 30.0, "cuda": 300.0}  # padded seconds of a batch, as the extraction stage has them
+BUDGET = {"cpu": 8.0, "cuda": 300.0}  # padded seconds of a batch, as the extraction stage has them
 
 
 def random_hubert(folder: str, width: int, layers: int) -> None:
@@ -45,6 +45,7 @@ def units(
     clusters: int = 2000,
     bar: float = 3.0,
     device: str = "cpu",
+    step: str = "units",
 ) -> Row:
     """Ours in batches by length up to the layer asked for; the peer as ESPnet's asr2 scripts do it.
 
@@ -91,7 +92,7 @@ def units(
     number = sum(map(len, own))
     require(different <= number // 500, f"{different} of {number} units differ from the peer's")
     return rate_row(
-        "units",
+        step,
         "batch 1, all layers, NumPy assignment",
         time_pairs(ours, peer, repeats, device),
         items=round(total),
@@ -102,6 +103,11 @@ def units(
         f"utterances, {total:.0f} s of audio; {different} of {number} units differ (float32 ties); features "
         "on disk: 0 bytes",
     )
+
+
+def units_short(repeats: int, *, utterances: int = 120, seconds: float = 0.5, **sizes) -> Row:
+    """The same with utterances of 0.15 to 0.85 s, as single digits or commands are."""
+    return units(repeats, utterances=utterances, seconds=seconds, step="units_short", **sizes)
 
 
 def _all_layers(folder: str, device: str):

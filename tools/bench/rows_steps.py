@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from lengths import MAX_POSITIONS, librispeech_like, sequences
 from measure import Pairs, Row, limit_share, now, rate_row, require, time_pairs
-from rows_training import IGNORED, released_loss
+from rows_training import padded, released_criterion, released_labels, released_loss
 from torch import Tensor, nn
 
-from espnet_sld.criteria import SpeechTextCriterion
 from espnet_sld.models.backbone import build_backbone
 from espnet_sld.models.decoder_only import DecoderOnlyLM
 from espnet_sld.models.flops import FlopCounter
@@ -49,27 +48,20 @@ def train_tokens(
     model.to(device)
     eager = copy.deepcopy(model)
     eager.backbone.set_attn_implementation("eager")
-    criterion = SpeechTextCriterion(
-        text_vocabulary=text_vocabulary,
-        speech_vocabulary=speech_vocabulary,
-        objective="sld",
-        kl_scope="released",
-        max_positions=MAX_POSITIONS,
-    )
+    criterion = released_criterion(text_vocabulary, speech_vocabulary)
     steps = {m: torch.optim.AdamW(m.parameters(), 1e-5, weight_decay=0.0) for m in (model, eager)}
 
     def cast() -> contextlib.AbstractContextManager:
         return torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext()
 
     def own_loss(chosen: np.ndarray) -> Tensor:
-        tokens, kinds = _padded([samples[i] for i in chosen], device)
+        tokens, kinds = padded([samples[i] for i in chosen], device)
         with cast():
             parts = criterion(model.hidden(tokens), model.output_matrix(), tokens, kinds)
         return criterion.total(parts, criterion.counts(tokens, kinds))
 
     def peer_loss(chosen: np.ndarray) -> Tensor:
-        tokens, kinds = _padded([samples[i] for i in chosen], device, MAX_POSITIONS)
-        labels = torch.where(kinds == 0, IGNORED, tokens)
+        tokens, kinds, labels = released_labels([samples[i] for i in chosen], device)
         with cast():
             output = eager.backbone.base_model(
                 input_ids=tokens, attention_mask=(kinds != 0).long(), use_cache=False
@@ -115,15 +107,6 @@ def train_tokens(
         f"LibriSpeech-like lengths, {int(lengths.sum())} tokens, peer in batches of {PEER_ROWS} × 1024; the "
         "same loss. Limit: the model's FLOPs on real tokens (MFU)",
     )
-
-
-def _padded(pairs, device: str, width: int | None = None) -> tuple[Tensor, Tensor]:
-    width = width or max(len(ids) for ids, _ in pairs)
-    tokens = torch.zeros(len(pairs), width, dtype=torch.long)
-    kinds = torch.zeros(len(pairs), width, dtype=torch.uint8)
-    for row, (ids, kind) in enumerate(pairs):
-        tokens[row, : len(ids)], kinds[row, : len(ids)] = torch.from_numpy(ids), torch.from_numpy(kind)
-    return tokens.to(device), kinds.to(device)
 
 
 def espnet_path(repeats: int, *, utterances: int = 200, width: int = 128, layers: int = 4) -> Row:

@@ -1,7 +1,7 @@
 """Rows of training: the objective's time and memory, and padding in batches."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,37 +48,9 @@ def released_loss(
     return ce_text + ce_speech + ALPHA * kl
 
 
-class Objective(NamedTuple):
-    """Ours and the released loss from the same hidden states; each gives (loss, gradients)."""
-
-    ours: Callable[[], tuple[Tensor, ...]]
-    peer: Callable[[], tuple[Tensor, ...]]
-    flops: int  # of the projection's three products on real tokens
-    sizes: str
-
-
-def objective(
-    utterances: int, width: int, text_vocabulary: int, speech_vocabulary: int, device: str, precision: str
-) -> Objective:
-    """SLD and its output projection, forward and backward. Raises AssertionError where the two differ."""
-    dtype = getattr(torch, precision)
-    samples = sequences(utterances, text_vocabulary, speech_vocabulary)
-    longest = max(len(ids) for ids, _ in samples)
-    tokens = torch.zeros(utterances, longest, dtype=torch.long)
-    kinds = torch.zeros(utterances, longest, dtype=torch.uint8)
-    labels = torch.full((utterances, MAX_POSITIONS), IGNORED)
-    for row, (ids, kind) in enumerate(samples):
-        tokens[row, : len(ids)] = labels[row, : len(ids)] = torch.from_numpy(ids)
-        kinds[row, : len(ids)] = torch.from_numpy(kind)
-    tokens, kinds, labels = (x.to(device) for x in (tokens, kinds, labels))
-    generator = torch.Generator().manual_seed(0)
-    size = text_vocabulary + 2 + speech_vocabulary
-    padded = torch.randn(utterances, MAX_POSITIONS, width, generator=generator).to(device, dtype)
-    padded.requires_grad_()
-    hidden = padded.detach()[:, :longest].clone().requires_grad_()
-    matrix = (torch.randn(size, width, generator=generator) / width**0.5).to(device, dtype).requires_grad_()
-    # the released code's scope of the KL, so that both compute the same loss
-    criterion = SpeechTextCriterion(
+def released_criterion(text_vocabulary: int, speech_vocabulary: int) -> SpeechTextCriterion:
+    """Ours with the released code's scope of the KL, so that it is the same loss as `released_loss`."""
+    return SpeechTextCriterion(
         text_vocabulary=text_vocabulary,
         speech_vocabulary=speech_vocabulary,
         objective="sld",
@@ -88,22 +60,82 @@ def objective(
         max_positions=MAX_POSITIONS,
     )
 
+
+def padded(
+    samples: Sequence[tuple[np.ndarray, np.ndarray]], device: str, positions: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Tokens and kinds (0 = pad), each (B, `positions`); None: as many as the longest has."""
+    positions = positions or max(len(ids) for ids, _ in samples)
+    tokens = torch.zeros(len(samples), positions, dtype=torch.long)
+    kinds = torch.zeros(len(samples), positions, dtype=torch.uint8)
+    for row, (ids, kind) in enumerate(samples):
+        tokens[row, : len(ids)], kinds[row, : len(ids)] = torch.from_numpy(ids), torch.from_numpy(kind)
+    return tokens.to(device), kinds.to(device)
+
+
+def released_labels(
+    samples: Sequence[tuple[np.ndarray, np.ndarray]], device: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, kinds and labels (−100 at pads), padded to 1024 as the released code has them."""
+    tokens, kinds = padded(samples, device, MAX_POSITIONS)
+    return tokens, kinds, torch.where(kinds == 0, IGNORED, tokens)
+
+
+class Objective(NamedTuple):
+    """Ours and the released loss from the same hidden states; each gives (loss, gradients)."""
+
+    ours: Callable[[], tuple[Tensor, ...]]
+    peer: Callable[[], tuple[Tensor, ...]]
+    flops: int  # of the projection's three products on real tokens
+    sizes: str
+    device: str
+    dtype: torch.dtype
+
+
+def objective(
+    *,
+    utterances: int = 4,
+    width: int = 128,
+    text_vocabulary: int = 50_257,
+    speech_vocabulary: int = 6000,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Objective:
+    """SLD and its output projection, forward and backward; the sizes of every row `objective_…`.
+
+    Raises:
+        AssertionError: the two differ.
+    """
+    precision = getattr(torch, dtype)
+    samples = sequences(utterances, text_vocabulary, speech_vocabulary)
+    tokens, kinds = padded(samples, device)
+    _, _, labels = released_labels(samples, device)
+    longest = tokens.size(1)
+    generator = torch.Generator().manual_seed(0)
+    size = text_vocabulary + 2 + speech_vocabulary
+    states = torch.randn(utterances, MAX_POSITIONS, width, generator=generator).to(device, precision)
+    states.requires_grad_()
+    hidden = states.detach()[:, :longest].clone().requires_grad_()
+    matrix = torch.randn(size, width, generator=generator) / width**0.5
+    matrix = matrix.to(device, precision).requires_grad_()
+    criterion = released_criterion(text_vocabulary, speech_vocabulary)
+
     def ours() -> tuple[Tensor, ...]:
         counts = criterion.counts(tokens, kinds)
         loss = criterion.total(criterion(hidden, matrix, tokens, kinds), counts)
         return loss.detach(), *torch.autograd.grad(loss, (hidden, matrix))
 
     def peer() -> tuple[Tensor, ...]:
-        loss = released_loss(padded, matrix, labels, text_vocabulary, speech_vocabulary)
-        return loss.detach(), *torch.autograd.grad(loss, (padded, matrix))
+        loss = released_loss(states, matrix, labels, text_vocabulary, speech_vocabulary)
+        return loss.detach(), *torch.autograd.grad(loss, (states, matrix))
 
-    exact = dtype == torch.float32
-    (loss, to_hidden, to_matrix), (released, to_padded, to_matrix_too) = ours(), peer()
+    exact = precision == torch.float32
+    (loss, to_hidden, to_matrix), (released, to_states, to_matrix_too) = ours(), peer()
     near = torch.isclose(loss.float(), released.float(), rtol=1e-5 if exact else 2e-2)
     require(bool(near), f"SLD loss {loss} but released {released}")
     real = kinds != 0
     for name, own, theirs in (
-        ("hidden states", to_hidden[real], to_padded[:, :longest][real]),
+        ("hidden states", to_hidden[real], to_states[:, :longest][real]),
         ("output matrix", to_matrix, to_matrix_too),
     ):
         error = float((own - theirs).float().norm() / theirs.float().norm())
@@ -117,24 +149,15 @@ def objective(
         peer,
         6 * positions * width * size,
         f"D = {width}, V = {size}, {utterances} utterances, {positions} tokens; loss and gradients equal",
+        device,
+        precision,
     )
 
 
-def objective_time(
-    repeats: int,
-    *,
-    utterances: int = 4,
-    width: int = 128,
-    text_vocabulary: int = 50_257,
-    speech_vocabulary: int = 6000,
-    bar: float = 5.0,
-    device: str = "cpu",
-    dtype: str = "float32",
-    name: str = "objective_time",
-) -> Row:
-    """Forward and backward of SLD, output projection included."""
-    case = objective(utterances, width, text_vocabulary, speech_vocabulary, device, dtype)
-    pairs = time_pairs(case.ours, case.peer, repeats, device)
+def objective_time(repeats: int, *, bar: float = 5.0, name: str = "objective_time", **sizes: Any) -> Row:
+    """Forward and backward of SLD, output projection included; `sizes` are those of `objective`."""
+    case = objective(**sizes)
+    pairs = time_pairs(case.ours, case.peer, repeats, case.device)
     return cost_row(
         name,
         "released loss, padded to 1024",
@@ -142,46 +165,36 @@ def objective_time(
         unit="ms",
         scale=1e3,
         bar=bar,
-        device=device,
-        limit_share=limit_share(case.flops, float(np.median(pairs.ours)), device, getattr(torch, dtype)),
+        device=case.device,
+        limit_share=limit_share(case.flops, float(np.median(pairs.ours)), case.device, case.dtype),
         description=f"SLD forward and backward with the output projection, {case.sizes}. "
         "Limit: the projection's three products on real tokens",
     )
 
 
-def objective_time_1024(repeats: int, *, utterances: int = 2, width: int = 1024, **sizes: int) -> Row:
+def objective_time_1024(repeats: int, *, utterances: int = 2, width: int = 1024, **sizes: Any) -> Row:
     """The same at the paper's width; the projection itself is most of it (ceiling about 4.4 on a CPU)."""
     return objective_time(
         repeats, utterances=utterances, width=width, bar=3.0, name="objective_time_1024", **sizes
     )
 
 
-def objective_memory(
-    repeats: int,
-    *,
-    utterances: int = 4,
-    width: int = 128,
-    text_vocabulary: int = 50_257,
-    speech_vocabulary: int = 6000,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> Row:
+def objective_memory(repeats: int, **sizes: Any) -> Row:
     """Peak memory of the same, beyond its inputs: gradients are in it, for both."""
-    case = objective(utterances, width, text_vocabulary, speech_vocabulary, device, dtype)
-    own = [float(peak_bytes(case.ours, device)) for _ in range(repeats)]
-    theirs = [float(peak_bytes(case.peer, device)) for _ in range(repeats)]
-    row = cost_row(
+    case = objective(**sizes)
+    own = [float(peak_bytes(case.ours, case.device)) for _ in range(repeats)]
+    theirs = [float(peak_bytes(case.peer, case.device)) for _ in range(repeats)]
+    return cost_row(
         "objective_memory",
         "released loss, padded to 1024",
         Pairs(own, theirs),
         unit="MB",
         scale=1e-6,
         bar=8.0,
-        device=device,
+        device=case.device,
         peak_bytes=int(np.median(own)),
         description=f"peak memory beyond the inputs, gradients included, {case.sizes}",
     )
-    return row
 
 
 def padding(repeats: int, *, utterances: int = 20_000, batch_bins: int = 24_000) -> Row:

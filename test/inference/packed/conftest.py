@@ -157,19 +157,6 @@ def _trained(conf: dict, units: Tokenizer, text: Tokenizer, unit_text: str) -> D
     return model
 
 
-def _byte_level(folder: Path) -> None:
-    """A byte-level BPE like GPT-2's."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(
-        NUMBERS, vocab_size=270, special_tokens=["<|endoftext|>"], show_progress=False
-    )
-    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-    PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, **end).save_pretrained(folder)
-
-
 def _data_dir(recordings: Path, index: int, out: Path) -> None:
     wavs = sorted(recordings.glob(f"[0-9]_*_{index}.wav"))
     spoken = {f"{speaker}-{path.stem}": path for path in wavs for speaker in [path.stem.split("_")[1]]}
@@ -181,7 +168,7 @@ def _data_dir(recordings: Path, index: int, out: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def recipe(fsdd_dir: Path, tmp_path_factory) -> Recipe:
+def recipe(fsdd_dir: Path, train_byte_level, tmp_path_factory) -> Recipe:
     """Stages 1 to 5 on one recording of each digit and speaker; the test set is another one."""
     folder = tmp_path_factory.mktemp("recipe")
     with contextlib.chdir(folder):
@@ -217,7 +204,7 @@ def recipe(fsdd_dir: Path, tmp_path_factory) -> Recipe:
             f"--kind text --model_type char --input {raw}/text.ts.en --out_dir {lists}/char_en",
         ):
             train_subword.main(arguments.split())
-        _byte_level(Path("byte_level"))
+        train_byte_level(NUMBERS, 270).save_pretrained("byte_level")
     return Recipe(folder)
 
 

@@ -1,6 +1,5 @@
 """A front-end with a model travels in a pack, cut to what is used, and gives the same features."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,6 @@ from espnet_sld.inference.front_end_files import build_packed, describe_front_en
 from espnet_sld.inference.unpack import Pack, lay_out, recipe_options
 from espnet_sld.units.frontends.base import build_frontend
 from espnet_sld.units.kmeans import KMeans
-
-
-@pytest.fixture(scope="module")
-def small_ssl(repo_root: Path):
-    """The makers of small checkpoints, `test/small_ssl.py`."""
-    spec = importlib.util.spec_from_file_location("small_ssl", repo_root / "test" / "small_ssl.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
