@@ -1,6 +1,7 @@
 """Stage 9: report.html of one experiment, and of all experiments of a recipe."""
 
 import argparse
+import base64
 import logging
 import sys
 import time
@@ -9,12 +10,16 @@ from pathlib import Path
 
 from espnet_sld import cli
 
+SMALL = 2000  # bytes of an image that is embedded as it is
+SIDE = 160  # pixels of one that is not
+
 
 def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
-        "Write <exp_dir>/report.html and <recipe_dir>/report.html: error rates with confidence intervals,\n"
-        "curves, tokens, utterances with alignments and audio, commands; over a recipe, any two experiments\n"
-        "side by side. One file each, which fetches nothing. Loads neither torch nor ESPnet.",
+        "Write <exp_dir>/report.html and <recipe_dir>/report.html: results with confidence intervals,\n"
+        "curves, tokens, utterances with alignments and audio, synthesised speech, captions with images,\n"
+        "commands; over a recipe, any two experiments side by side. One file each, which fetches nothing.\n"
+        "Loads neither torch nor ESPnet.",
         "python -m espnet_sld.bin.report --exp_dir exp/asr_sld_x --recipe_dir .",
     )
     what = parser.add_argument_group("what is reported (one or both)")
@@ -37,8 +42,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     from espnet_sld.errors import InputError
-    from espnet_sld.scoring.report.build import Limits, write_experiment_report, write_recipe_report
+    from espnet_sld.scoring.report.build import write_experiment_report, write_recipe_report
     from espnet_sld.scoring.report.markup import size_words
+    from espnet_sld.scoring.report.media import Limits
 
     if args.exp_dir is None and args.recipe_dir is None:
         raise InputError("nothing to report: give --exp_dir, --recipe_dir or both")
@@ -51,11 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         return read_samples(raw_dir, recipe, name, utterances, allow_pipes=args.allow_pipes)
 
     source = read if args.max_audio else None
+    exp_dir, recipe_dir = args.exp_dir, args.recipe_dir
     writers = []
-    if args.exp_dir is not None:
-        writers.append(lambda: write_experiment_report(args.exp_dir, source, limits, args.recipe_dir))
-    if args.recipe_dir is not None:
-        writers.append(lambda: write_recipe_report(args.recipe_dir, source, limits))
+    if exp_dir is not None:
+        writers.append(lambda: write_experiment_report(exp_dir, source, limits, recipe_dir, read_pictures))
+    if recipe_dir is not None:
+        writers.append(lambda: write_recipe_report(recipe_dir, source, limits, read_pictures))
     for write in writers:
         started = time.perf_counter()
         made = write()
@@ -101,6 +108,54 @@ def read_samples(
         on_error=lambda utterance, error: logging.warning("no audio of %s: %s", utterance, error),
     )
     return dict(samples)
+
+
+def read_pictures(folders: Sequence[Path], recipe: Path, name: str, ids: Sequence[str]) -> dict[str, str]:
+    """Images of a set as `data:` addresses; those that cannot be read are absent.
+
+    Args:
+        folders: where `<name>/images.scp` may be. recipe: the folder that its paths start from.
+    """
+    from espnet_sld.errors import InputError
+    from espnet_sld.files import read_table
+
+    paths = [folder / name / "images.scp" for folder in folders]
+    table = next((path for path in paths if path.is_file()), None)
+    if table is None:
+        return {}
+    files, found = read_table(table), {}
+    for key in ids:
+        if key in files:
+            try:
+                found[key] = picture_address(recipe / files[key])
+            except InputError as error:
+                logging.warning("no image of %s: %s", key, error)
+    return found
+
+
+def picture_address(path: Path) -> str:
+    """An image as a `data:` address: a small PNG as it is, else made smaller than `SIDE` pixels.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from espnet_sld.images.read import read_image
+
+    if path.suffix == ".png" and path.is_file() and path.stat().st_size <= SMALL:
+        content, kind = path.read_bytes(), "png"
+    else:
+        pixels = np.rint(read_image(path) * 255).astype(np.uint8)
+        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        picture.thumbnail((SIDE, SIDE))
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG", quality=80)
+        content, kind = stream.getvalue(), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 if __name__ == "__main__":

@@ -1,38 +1,21 @@
 """The pages that whole recipes write, opened in a real browser."""
 
-import sys
-import warnings
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "test_browser"))
-
-from chromium import Chromium, unavailable
 
 pytestmark = pytest.mark.campaign
 
-TINY = "--max_epoch 2 --num_iters_per_epoch 8 --batch_bins 800 --keep_nbest_models 1"
-TINY += (
-    " --backbone_conf hidden_size=32 --backbone_conf intermediate_size=64 --backbone_conf num_hidden_layers=2"
-)
-
 
 @pytest.fixture
-def browser(tmp_path):
-    reason = unavailable()
-    if reason:
-        warnings.warn(f"NO BROWSER: the pages of recipes are not opened: {reason}", stacklevel=1)
-        pytest.skip(f"no browser: {reason}")
-    with Chromium(tmp_path / "profile") as running:
+def browser(start_browser, tmp_path):
+    with start_browser(tmp_path / "profile") as running:
         yield running
 
 
 @pytest.fixture(params=["mini", "fsdd"])
-def recipe(request, new_recipe, copy_recipe):
+def recipe(request, new_recipe, copy_recipe, tiny_training):
     if request.param == "fsdd":
         return new_recipe()
-    options = ["--nclusters", "30", "--asr_args", TINY, "--test_sets", "test"]
+    options = ["--nclusters", "30", "--asr_args", tiny_training, "--test_sets", "test"]
     options += ["--corpus_opts", "--num_train 150 --num_dev 20 --num_test 20"]
     return copy_recipe("mini", options)
 

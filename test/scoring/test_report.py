@@ -1,7 +1,6 @@
 """report.html: what it says is what the files say, it is bounded, and it fetches nothing."""
 
 import base64
-import importlib.util
 import io
 import json
 import re
@@ -23,14 +22,6 @@ from espnet_sld.scoring.report.payload import list_systems, set_payload, set_tab
 from espnet_sld.scoring.report.setup_section import options_set
 
 FEW = Limits(resamples=200)
-
-
-@pytest.fixture(scope="module")
-def small_report(repo_root):
-    spec = importlib.util.spec_from_file_location("small_report", repo_root / "test" / "small_report.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -63,18 +63,25 @@ def test_help_fits_a_screen(capsys):
 
 
 @pytest.mark.slow
-def test_the_default_options_are_those_of_the_task(repo_root):
+@pytest.mark.parametrize(
+    ("module", "task", "name"),
+    [
+        ("decoder_only", "DecoderOnlyTask", "train_defaults.json"),
+        ("ctc_kd", "CtcKdTask", "train_ctc_defaults.json"),
+    ],
+)
+def test_the_default_options_are_those_of_the_task(repo_root, module, task, name):
     program = (
-        "import json\nfrom espnet_sld.tasks.decoder_only import DecoderOnlyTask\n"
-        "print('DEFAULTS', json.dumps(DecoderOnlyTask.get_default_config(), sort_keys=True, default=str))\n"
+        f"import json\nfrom espnet_sld.tasks.{module} import {task}\n"
+        f"print('DEFAULTS', json.dumps({task}.get_default_config(), sort_keys=True, default=str))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("DEFAULTS "))
-    path = repo_root / "espnet_sld" / "scoring" / "report" / "train_defaults.json"
+    path = repo_root / "espnet_sld" / "scoring" / "report" / name
     now = json.loads(line.removeprefix("DEFAULTS "))
     remedy = (
-        "options changed; write them anew: python -c 'import json; from espnet_sld.tasks.decoder_only import "
-        f'DecoderOnlyTask as Task; json.dump(Task.get_default_config(), open("{path}", "w"), indent=1, '
+        f"options changed; write them anew: python -c 'import json; from espnet_sld.tasks.{module} import "
+        f'{task} as Task; json.dump(Task.get_default_config(), open("{path}", "w"), indent=1, '
         "sort_keys=True)'"
     )
     assert json.loads(path.read_text()) == now, remedy

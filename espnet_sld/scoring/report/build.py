@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table
+from espnet_sld.files import atomic_write
 from espnet_sld.scoring.markdown import counted
 from espnet_sld.scoring.report import markup
 from espnet_sld.scoring.report.attention_data import read_attention
-from espnet_sld.scoring.report.audio import Audio, Reader, Source, embed_audio
+from espnet_sld.scoring.report.audio import Pictures, Source
 from espnet_sld.scoring.report.curves_section import curves_section, recipe_curves
-from espnet_sld.scoring.report.experiment import Experiment, find_experiments, read_experiment
+from espnet_sld.scoring.report.experiment import find_experiments, read_experiment
+from espnet_sld.scoring.report.media import Limits, Media, about_utterances, notes
 from espnet_sld.scoring.report.page import ATTENTION, UTTERANCES, render
 from espnet_sld.scoring.report.payload import (
     SetTable,
@@ -23,29 +24,13 @@ from espnet_sld.scoring.report.payload import (
     set_payload,
     set_tables,
 )
-from espnet_sld.scoring.report.results_section import decodings_table, experiments_table
+from espnet_sld.scoring.report.results_section import decodings_tables, experiments_tables, results_title
 from espnet_sld.scoring.report.setup_section import options_set, setup_section
+from espnet_sld.scoring.report.speech_section import speech_section
 from espnet_sld.scoring.report.studies_section import studies_section
 from espnet_sld.scoring.report.token_section import token_section
 
 NAME = "report.html"
-NAMED = 3  # left-out utterances that the page names
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How large a page may become.
-
-    Attributes:
-        audio: utterances that can be played. audio_bytes, text_bytes, attention_bytes: of these parts.
-        resamples: of every bootstrap.
-    """
-
-    audio: int = 60
-    audio_bytes: int = 6_000_000
-    text_bytes: int = 8_000_000
-    attention_bytes: int = 4_000_000
-    resamples: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -64,12 +49,13 @@ def write_experiment_report(
     read: Source | None = None,
     limits: Limits | None = None,
     recipe: str | Path | None = None,
+    pictures: Pictures | None = None,
 ) -> Written:
     """Write `<directory>/report.html`.
 
     Args:
         recipe: folder whose report.html, over all experiments, this page points to.
-        read: reads audio, see `audio.Source`; None: the page has none.
+        read: reads audio, see `audio.Source`; None: the page has none. pictures: likewise images.
 
     Raises:
         InputError: nothing is scored, or files do not belong together.
@@ -78,8 +64,14 @@ def write_experiment_report(
     systems = list_systems([experiment])
     tables, problems = set_tables(systems)
     attention = read_attention(experiment.directory, limits.attention_bytes)
+    media = Media.of(systems, tables, read, pictures)
+    spoken, spent = speech_section(
+        systems, tables, media.recorded, media.spoken, max_bytes=limits.audio_bytes // 2
+    )
     first = next(iter(experiment.scored.values())).result
+    tasks = experiment.config.get("mixture_tasks") or ()
     facts = (
+        ("tasks", ", ".join(dict.fromkeys(name.split()[0] for name in tasks)) or None),
         ("objective", first.objective),
         ("model", first.model),
         ("parameters", None if first.n_params is None else counted(first.n_params)),
@@ -97,7 +89,12 @@ def write_experiment_report(
         lead += f'<a href="{markup.text(target.as_posix())}">all experiments</a>'
     attention_html = markup.section("attending", "Attention from text to speech tokens", ATTENTION)
     sections = [
-        ("errors", "results", _results(decodings_table(systems, tables, resamples=limits.resamples))),
+        (
+            "errors",
+            "results",
+            _results(tables, decodings_tables(systems, tables, resamples=limits.resamples)),
+        ),
+        ("speech", "synthesised speech", spoken),
         ("curves", "training", curves_section(experiment)),
         ("tokens", "tokens", token_section(experiment)),
         ("listing", "utterances", markup.section("listing", "Utterances", UTTERANCES)),
@@ -106,14 +103,19 @@ def write_experiment_report(
     ]
     return _write(
         experiment.directory / NAME, experiment.name, lead, sections, systems, tables,
-        [*experiment.problems, *problems], read, limits, attention,
+        [*experiment.problems, *problems], media, limits, attention, spent,
     )  # fmt: skip
 
 
 def write_recipe_report(
-    recipe: str | Path, read: Source | None = None, limits: Limits | None = None
+    recipe: str | Path,
+    read: Source | None = None,
+    limits: Limits | None = None,
+    pictures: Pictures | None = None,
 ) -> Written:
     """Write `<recipe>/report.html` over all scored experiments below `<recipe>/exp*`.
+
+    Args: as of `write_experiment_report`.
 
     Raises:
         InputError: there is none.
@@ -134,10 +136,14 @@ def write_recipe_report(
     systems = list_systems(experiments)
     check_names(systems)
     tables, mismatches = set_tables(systems)
-    number, sets = len(experiments), len(tables)
+    number, sets = len(experiments), len({table.name for table in tables})
     lead = f"<span class=fact>experiments <b>{number}</b></span><span class=fact>sets <b>{sets}</b></span>"
     sections = [
-        ("errors", "results", _results(experiments_table(systems, tables, resamples=limits.resamples))),
+        (
+            "errors",
+            "results",
+            _results(tables, experiments_tables(systems, tables, resamples=limits.resamples)),
+        ),
         ("studies", "studies", studies_section(experiments)),
         ("curves", "training", recipe_curves(experiments)),
         ("listing", "compare", markup.section("listing", "Compare experiments by utterance", UTTERANCES)),
@@ -145,12 +151,12 @@ def write_recipe_report(
     title = "/".join(recipe.resolve().parts[-2:])
     return _write(
         recipe / NAME, f"Experiments of {title}", lead, sections, systems, tables, [*problems, *mismatches],
-        read, limits, [],
+        Media.of(systems, tables, read, pictures), limits, [],
     )  # fmt: skip
 
 
-def _results(table: str) -> str:
-    return markup.section("errors", "Error rates", table)
+def _results(tables: Sequence[SetTable], inside: str) -> str:
+    return markup.section("errors", results_title(tables), inside)
 
 
 def _write(
@@ -161,21 +167,25 @@ def _write(
     systems: Sequence[System],
     tables: Sequence[SetTable],
     problems: Sequence[str],
-    read: Source | None,
+    media: Media,
     limits: Limits,
     attention: Sequence[Mapping[str, Any]],
+    spent: int = 0,
 ) -> Written:
-    audio = embed_audio(
-        tables, _reader(systems, tables, read), number=limits.audio, max_bytes=limits.audio_bytes
-    )
+    """Render and write a page; `spent`: bytes of audio that its sections have already."""
+    found = media.embed(limits, spent)
+    several = len({table.kind.name for table in tables}) > 1
     sets, total, kept, room = [], 0, 0, limits.text_bytes
     for place, table in enumerate(tables):
-        durations, speakers = _about_utterances(systems[table.systems[0]].experiment, table.name)
+        durations, speakers = about_utterances(systems[table.systems[0]].experiment, table.name)
         part, words = set_payload(
             table, systems, text_bytes=room // (len(tables) - place), durations=durations, speakers=speakers
         )
         room -= sum(len(text.encode()) for text in part["refs"] if text)
-        part["audio"] = audio.addresses.get(table.name, {})
+        part["title"] = f"{table.name}: {table.kind.title.lower()}" if several else table.name
+        part["audio"] = found.audio.addresses.get(place, {})
+        part["spoken"] = found.audio.spoken.get(place, {})
+        part["pictures"] = found.pictures.get(place, {})
         sets.append(part)
         total, kept = total + len(table.utterances), kept + words
     payload = {
@@ -184,14 +194,14 @@ def _write(
         "attention": list(attention),
         "resamples": limits.resamples,
     }
-    notes = _notes(total, kept, audio, limits, read is not None)
+    foot = notes(total, kept, found, limits, media.recorded is not None, bool(media.spoken))
     if problems:
         shown = "".join(f"<li>{markup.text(problem)}</li>" for problem in problems)
         inside = markup.folded(
             f"Not on this page ({len(problems)})", f"<ul>{shown}</ul>", opened=len(problems) < 4
         )
         sections = [*sections, ("problems", "not on this page", f"<section id=problems>{inside}</section>")]
-    html = render(title=title, lead=lead, sections=sections, payload=payload, notes=notes)
+    html = render(title=title, lead=lead, sections=sections, payload=payload, notes=foot)
     # The size is stated on the page itself: of the page without this sentence.
     size = len(html.encode())
     html = html.replace(
@@ -200,23 +210,7 @@ def _write(
     )
     with atomic_write(path) as stream:
         stream.write(html)
-    return Written(path, len(html.encode()), len(systems), total, audio.count)
-
-
-def _reader(systems: Sequence[System], tables: Sequence[SetTable], read: Source | None) -> Reader | None:
-    """Reads a set's audio where the first experiment that scored it, and still has its data, had it."""
-    if read is None:
-        return None
-    places: dict[str, list[tuple[Path, Path]]] = {}
-    for table in tables:
-        members = (systems[index].experiment for index in table.systems)
-        found = [(one.raw_dir, one.recipe) for one in members if one.recipe and one.raw_dir]
-        places[table.name] = list(dict.fromkeys(found))
-
-    def samples(name: str, utterances: Sequence[str]) -> Mapping[str, Any]:
-        return next((some for place in places[name] if (some := read(*place, name, utterances))), {})
-
-    return samples
+    return Written(path, len(html.encode()), len(systems), total, found.audio.count)
 
 
 def _shown(system: System) -> dict[str, str]:
@@ -227,42 +221,3 @@ def _shown(system: System) -> dict[str, str]:
         for key, value in options.items()
         if not key.startswith(("train_", "valid_", "output_dir", "resume"))
     }
-
-
-def _about_utterances(experiment: Experiment, name: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Seconds and speakers of a set, where its data is still there."""
-    folder = experiment.raw_dir / name if experiment.raw_dir else None
-    durations, speakers = {}, {}
-    if folder and (folder / "utt2dur").is_file():
-        durations = {key: float(value) for key, value in read_table(folder / "utt2dur").items()}
-    if folder and (folder / "utt2spk").is_file():
-        speakers = read_table(folder / "utt2spk")
-    return durations, speakers
-
-
-def _notes(total: int, kept: int, audio: Audio, limits: Limits, wanted: bool) -> list[str]:
-    notes = []
-    if kept < total:
-        notes.append(
-            f"The words of {counted(kept)} of {counted(total)} utterances are in the page: those with most "
-            f"errors or differences, up to {markup.size_words(limits.text_bytes)} of text (--text_mb). "
-            "Counts, filters and significance cover all of them."
-        )
-    else:
-        notes.append(f"All {counted(total)} utterances are in the page.")
-    if not wanted:
-        notes.append("No audio is in the page: it was not asked for, or the data was not found.")
-    elif audio.count:
-        notes.append(
-            f"{audio.count} utterances can be played ({audio.format}, 16 kHz, "
-            f"{markup.size_words(audio.size)}): two thirds those with most errors or differences, the rest a "
-            f"fixed sample; at most {limits.audio} (--max_audio) and "
-            f"{markup.size_words(limits.audio_bytes)} (--audio_mb), so that the page stays small."
-        )
-    if audio.dropped:
-        more = f" and {len(audio.dropped) - NAMED} more" if len(audio.dropped) > NAMED else ""
-        notes.append(
-            f"Chosen, but without audio, for lack of room or since it cannot be read: "
-            f"{', '.join(audio.dropped[:NAMED])}{more}."
-        )
-    return notes

@@ -56,10 +56,10 @@ def line_chart(
         up = (y - low_y) / (high_y - low_y)
         return LEFT + along * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    along_x = x_ticks or _ticks(low_x, high_x)
+    along_x = x_ticks or round_ticks(low_x, high_x)
     if x_label == "epoch" and high_x - low_x >= 1:
         along_x = [x for x in along_x if abs(x - round(x)) < 1e-9]
-    parts = [_axes(place, _ticks(low_y, high_y), along_x, low_x, low_y)]
+    parts = [_axes(place, round_ticks(low_y, high_y), along_x, low_x, low_y)]
     for name, y, colour in levels:
         _, at = place(low_x, y)
         parts.append(
@@ -90,7 +90,7 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, x_label: str, y_
     def place(x: float, y: float) -> tuple[float, float]:
         return LEFT + x * width, HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM)
 
-    whole = [tick for tick in _ticks(0.0, top) if tick == int(tick)]  # counts
+    whole = [tick for tick in round_ticks(0.0, top) if tick == int(tick)]  # counts
     parts = [_axes(place, whole, (), 0.0, 0.0)]
     every = max(1, math.ceil(len(bars) / 8))
     for index, (label, height) in enumerate(bars):
@@ -198,7 +198,7 @@ def _padded(low: float, high: float, zero: bool) -> tuple[float, float]:
     return (low if zero and low == 0.0 else low - room), high + room
 
 
-def _ticks(low: float, high: float, about: int = 5) -> list[float]:
+def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers within [low, high]."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0

@@ -11,6 +11,13 @@ import numpy as np
 
 from espnet_sld.errors import InputError
 from espnet_sld.scoring.curves import Curve, read_scalars
+from espnet_sld.scoring.report.kinds import Kind, kind_of
+from espnet_sld.scoring.report.recipe_files import (
+    development_files,
+    find_recipe,
+    folders_of_sets,
+    read_mixture_file,
+)
 from espnet_sld.scoring.result import COLUMNS, Result, read_json, read_result
 from espnet_sld.scoring.results_md import is_development
 from espnet_sld.scoring.run_info import read_yaml
@@ -38,6 +45,11 @@ class ScoredSet:
         """S + I + D (N,)."""
         return self.counts["sub"] + self.counts["ins"] + self.counts["del"]
 
+    @property
+    def kind(self) -> Kind:
+        """What was decoded."""
+        return kind_of(self.result.extra)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -50,6 +62,7 @@ class Experiment:
         curves: phase (`train`, `valid`) → figure → curve.
         recipe: the folder that relative paths in its files start from; None if it is not found.
         problems: what could not be read and is therefore not on the page.
+        mixture: the data sets of a model with several tasks, or {}.
     """
 
     name: str
@@ -59,16 +72,26 @@ class Experiment:
     curves: dict[str, dict[str, Curve]]
     recipe: Path | None
     problems: list[str] = field(default_factory=list)
+    mixture: dict[str, Any] = field(default_factory=dict)
 
     def path(self, relative: str | os.PathLike) -> Path:
         """A path of its files, which are relative to the recipe's folder."""
         return (self.recipe or Path()) / relative
 
     @property
+    def set_folders(self) -> list[Path]:
+        """Folders with a folder for each set, `dump/raw` first, from the development data's paths."""
+        return [self.path(one) for one in folders_of_sets(development_files(self.config, self.mixture))]
+
+    @property
     def raw_dir(self) -> Path | None:
-        """`dump/raw`, from the development set's path in the configuration."""
-        data = self.config.get("valid_data_path_and_name_and_type") or []
-        return self.path(Path(data[0][0]).parent.parent) if data else None
+        """`dump/raw`."""
+        return next(iter(self.set_folders), None)
+
+    @property
+    def system(self) -> str:
+        """`ctc`, `dmlm` (a model of a mixture of tasks) or `sld`."""
+        return "dmlm" if self.config.get("mixture") else "ctc" if "interctc_layers" in self.config else "sld"
 
 
 def read_experiment(directory: str | os.PathLike, name: str | None = None) -> Experiment:
@@ -104,6 +127,7 @@ def read_experiment(directory: str | os.PathLike, name: str | None = None) -> Ex
         _curves(directory, problems),
         recipe,
         problems,
+        read_mixture_file(directory, config, recipe),
     )
 
 
@@ -151,15 +175,6 @@ def _by_utterance(table: dict[str, str], utterances: Iterable[str]) -> list[str]
     if not all(key == name or key.endswith(f"-{name}") for (key, _), name in pairs):
         return None
     return [text for (_, text), _ in pairs]
-
-
-def find_recipe(directory: Path, config: dict[str, Any]) -> Path | None:
-    """The folder above the experiment, or here, from which the configuration's paths lead to files."""
-    data = config.get("valid_data_path_and_name_and_type") or []
-    for folder in (*directory.resolve().parents, Path.cwd()):
-        if data and (folder / data[0][0]).exists():
-            return folder
-    return None
 
 
 def find_experiments(recipe: str | os.PathLike) -> list[tuple[str, Path]]:

@@ -51,6 +51,7 @@ UTTERANCES = """
 <option value=differ class=two>on which the two differ</option>
 <option value=S>with substitutions</option><option value=I>with insertions</option>
 <option value=D>with deletions</option><option value=audio>with audio</option>
+<option value=picture>with an image</option>
 </select></label>
 <label>order <select id=order>
 <option value=differ class=two>difference, then errors</option><option value=errors>most errors</option>
@@ -59,9 +60,10 @@ UTTERANCES = """
 <label>search <input id=search type=search placeholder="words, id, speaker; /regular expression/"></label>
 </div>
 <div id=comparison aria-live=polite></div>
+<p class=note id=about-set></p>
 <p class=note id=shown aria-live=polite></p>
 <p class=key>Key: kept <ins class=I>+inserted+</ins> <del class=D>deleted</del>
-<span class=S><del>reference</del> <b>→heard</b></span></p>
+<span class=S><del>reference</del> <b>→<span id=output>heard</span></b></span></p>
 <ol id=utterances></ol>
 <button type=button id=more>show more</button>
 <noscript><p>The list of utterances needs JavaScript; tables and charts do not.</p></noscript>

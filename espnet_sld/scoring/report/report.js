@@ -129,6 +129,7 @@ function verdict(result) {
 }
 
 // ---- utterances
+const plural = (count, words) => `${count} ${count === 1 ? words.replace(/s$/, "") : words}`;
 const state = { rows: [], shown: 0 };
 const controls = ["set", "first", "second", "filter", "order", "search"].map(byId);
 const [chooseSet, chooseFirst, chooseSecond, chooseFilter, chooseOrder, search] = controls;
@@ -143,10 +144,18 @@ function fillSystems() {
   options(chooseSecond, [["", "nothing"], ...names], kept);
   chooseSecond.parentElement.hidden = ids.length < 2;
   chooseFirst.parentElement.hidden = ids.length < 2;
-  for (const option of document.querySelectorAll("option.two")) option.hidden = ids.length < 2;
-  if (ids.length < 2) for (const one of [chooseFilter, chooseOrder]) {
-    if (one.value === "differ") one.value = one === chooseFilter ? "all" : "errors";
+  const set = current();
+  const offered = { audio: Object.keys(set.audio).length + Object.keys(set.spoken).length > 0,
+    picture: Object.keys(set.pictures).length > 0 };
+  for (const one of [chooseFilter, chooseOrder]) {
+    for (const option of one.options) {
+      option.hidden = option.classList.contains("two") ? ids.length < 2 : offered[option.value] === false;
+    }
+    if (one.selectedOptions[0].hidden) one.value = one === chooseFilter ? "all" : "errors";
   }
+  byId("about-set").textContent = set.note;
+  byId("about-set").hidden = !set.note;
+  byId("output").textContent = set.output;
 }
 const countsOf = (set, system, row) => set.counts[row][set.systems[system][row]];
 
@@ -167,7 +176,16 @@ function matcher() {
   }
   return (set, row, systems) => test(set.utts[row]) || (set.refs[row] !== null && test(set.refs[row]))
     || (set.speaker && test(set.speakers[set.speaker[row]]))
-    || systems.some((system) => test(set.variants[row][set.systems[system][row]][0]));
+    || systems.some((system) => set.variants[row][set.systems[system][row]].some((words, place) => place !== 1 && test(words)));
+}
+
+// [what it is, address] of everything that can be played of an utterance
+function players(set, row, systems) {
+  const name = set.utts[row];
+  const spoken = systems.filter((system) => set.spoken[system]?.[name]).map((system) =>
+    ["synthesised" + (systems.length > 1 ? " by " + data.systems[system].name : ""), set.spoken[system][name]]);
+  const recorded = set.audio[name] ? [[spoken.length ? "recorded" : "", set.audio[name]]] : [];
+  return [...recorded, ...spoken];
 }
 
 function select() {
@@ -181,7 +199,8 @@ function select() {
     const errors = counts.map(total);
     if (filter === "wrong" && !errors.some((count) => count > 0)) continue;
     if (kind >= 0 && !counts.some((count) => count[kind] > 0)) continue;
-    if (filter === "audio" && !set.audio[set.utts[row]]) continue;
+    if (filter === "audio" && !players(set, row, systems).length) continue;
+    if (filter === "picture" && !set.pictures[set.utts[row]]) continue;
     if (filter === "differ" && (b === null || set.systems[a][row] === set.systems[b][row])) continue;
     if (!matches(set, row, systems)) continue;
     const gap = b === null ? 0 : Math.abs(errors[0] - errors[1]);
@@ -236,18 +255,27 @@ function item(set, row, systems) {
   about.append(element("b", set.utts[row]));
   if (set.speaker) about.append(element("span", "speaker " + set.speakers[set.speaker[row]]));
   if (set.seconds && set.seconds[row] !== null) about.append(element("span", set.seconds[row].toFixed(2) + " s"));
-  about.append(element("span", `${set.words[row]} words`));
-  const source = set.audio[set.utts[row]];
-  if (source) {
+  about.append(element("span", plural(set.words[row], "words")));
+  for (const [what, source] of players(set, row, systems)) {
     const player = element("audio");
     player.controls = true;
     player.preload = "metadata";
     player.src = source;
-    about.append(player);
+    const label = element("label", what);
+    label.append(player);
+    about.append(label);
   }
   made.append(about);
+  const picture = set.pictures[set.utts[row]];
+  if (picture) {
+    const shown = element("img", undefined, "seen");
+    shown.src = picture;
+    shown.alt = "image " + set.utts[row];
+    made.append(shown);
+    made.className = "pictured";
+  }
   for (const system of systems) {
-    const [hypothesis, steps] = set.variants[row][set.systems[system][row]];
+    const [hypothesis, steps, own] = set.variants[row][set.systems[system][row]];
     const [substituted, inserted, deleted] = countsOf(set, system, row);
     const errors = substituted + inserted + deleted;
     const line = element("p", undefined, "said");
@@ -256,7 +284,7 @@ function item(set, row, systems) {
     const words = errors ? `${errors} wrong (${kinds.map(([count, kind]) => count + kind).join(" ")})` : "right";
     line.append(element("span", name + words, "who"));
     if (set.refs[row] === null) line.append(element("em", "words not in the page (see the foot)"));
-    else line.append(aligned(set.refs[row], hypothesis, steps));
+    else line.append(aligned(own ?? set.refs[row], hypothesis, steps));
     made.append(line);
   }
   return made;
@@ -268,9 +296,10 @@ function showMore() {
   const next = state.rows.slice(state.shown, state.shown + PAGE);
   byId("utterances").append(...next.map(({ row }) => item(set, row, systems)));
   state.shown += next.length;
-  const count = Object.keys(set.audio).length;
-  byId("shown").textContent = `${state.rows.length} of ${set.utts.length} utterances of ${set.name}, `
-    + `${state.shown} shown; ${count} of the set have audio.`;
+  const played = new Set([set.audio, ...Object.values(set.spoken)].flatMap((one) => Object.keys(one))).size;
+  const seen = Object.keys(set.pictures).length;
+  const more = set.kind === "caption" ? (seen ? `; ${seen} of the set can be seen` : "") : `; ${played} of the set have audio`;
+  byId("shown").textContent = `${state.rows.length} of ${set.utts.length} ${set.unit} of ${set.name}, ${state.shown} shown${more}.`;
   byId("more").hidden = state.shown >= state.rows.length;
 }
 
@@ -278,22 +307,29 @@ function describe() {
   const box = byId("comparison"), set = current(), a = chooseFirst.value, b = second();
   box.replaceChildren();
   if (b === null || a === b) return;
-  const errors = [a, b].map((system) => set.utts.map((_, row) => total(countsOf(set, system, row))));
+  // each caption has a closest reference of its own, so that word counts differ: whole captions are compared
+  const whole = set.kind === "caption";
+  const lengths = whole ? set.words.map(() => 1) : set.words;
+  const errors = [a, b].map((system) => set.utts.map((_, row) => {
+    const count = total(countsOf(set, system, row));
+    return whole ? Math.min(count, 1) : count;
+  }));
   const differences = errors[0].map((value, row) => value - errors[1][row]);
   const resamples = Math.max(1000, Math.min(data.resamples, Math.floor(5e7 / set.utts.length)));
-  const result = compare(differences, set.words, set.widening, resamples);
-  const words = set.words.reduce((x, y) => x + y, 0);
+  const result = compare(differences, lengths, set.widening, resamples);
+  const words = lengths.reduce((x, y) => x + y, 0);
   const rates = errors.map((list) => 100 * list.reduce((x, y) => x + y, 0) / words);
   const [low, high] = result.interval95;
   const names = [a, b].map((system) => data.systems[system].name);
   const first = element("p");
   first.append(element("b", names[0]), ` ${rates[0].toFixed(2)} % − `, element("b", names[1]),
-    ` ${rates[1].toFixed(2)} % = `, element("b", `ΔWER ${signed(result.delta)} points`),
+    ` ${rates[1].toFixed(2)} % = `, element("b", `${whole ? "Δ" : "ΔWER"} ${signed(result.delta)} points`),
     `, 95 % interval [${signed(low)}, ${signed(high)}], p ${result.bound ? "≤" : "="} ${result.p.toFixed(4)}: the first is `,
     element("b", verdict(result)), ".");
   const better = differences.filter((value) => value < 0).length, worse = differences.filter((value) => value > 0).length;
-  const note = element("p", `Fewer errors: the first in ${better} utterances, the second in ${worse}. Paired bootstrap over `
-    + `${set.utts.length} utterances, ${result.resamples} resamples, computed here: a statement about these two trained `
+  const note = element("p", (whole ? "Percent: captions that are no reference word by word. " : "")
+    + `Fewer errors: the first in ${better} ${set.unit}, the second in ${worse}. Paired bootstrap over `
+    + `${set.utts.length} ${set.unit}, ${result.resamples} resamples, computed here: a statement about these two trained `
     + `models, not about the methods behind them (another seed may turn it round), and not corrected for looking at many `
     + `pairs.`, "note");
   box.append(first, note);
@@ -318,9 +354,9 @@ function describe() {
 }
 
 if (chooseSet && data.sets.length) {
-  options(chooseSet, data.sets.map((set, place) => [place, set.name]));
+  options(chooseSet, data.sets.map((set, place) => [place, set.title]));
   // a test set says more than the development set, on which things were chosen
-  const test = data.sets.findIndex((set) => !set.name.startsWith("dev"));
+  const test = data.sets.findIndex((set) => !set.development);
   if (test > 0) chooseSet.value = test;
   fillSystems();
   describe();

@@ -13,15 +13,22 @@ from espnet_sld.scoring.report.experiment import Experiment, read_optional_json
 from espnet_sld.scoring.run_info import read_yaml
 
 # Results of training, not options of it.
-DERIVED = ("backbone_resolved", "vocabulary", "pad_id", "version", "distributed", "required", "config")
+DERIVED = (
+    "backbone_resolved", "backbone_revision", "vocabulary", "pad_id", "version", "distributed", "required",
+    "config", "mixture_tasks", "criterion_weights", "target_vocabulary", "unit_vocabulary",
+)  # fmt: skip
 
 
 @lru_cache
-def default_options() -> dict[str, Any]:
-    """Default options of `bin.train`; a test holds the file equal to what the task says."""
-    return json.loads(
-        resources.files(__package__).joinpath("train_defaults.json").read_text(encoding="utf-8")
-    )
+def default_options(ctc: bool = False) -> dict[str, Any]:
+    """Default options of `bin.train` or `bin.train_ctc`; a test holds the files equal to the tasks'."""
+    name = "train_ctc_defaults.json" if ctc else "train_defaults.json"
+    return json.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def defaults_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Default options, flattened, of the command that this configuration is of."""
+    return flatten(default_options("interctc_layers" in config))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -38,7 +45,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def options_set(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a training that differ from the defaults, flattened."""
     own = flatten({key: value for key, value in config.items() if key not in DERIVED})
-    defaults = flatten(default_options())
+    defaults = defaults_of(config)
     return {key: value for key, value in own.items() if key not in defaults or defaults[key] != value}
 
 
@@ -82,7 +89,7 @@ def _commands(experiment: Experiment) -> str:
 def _options(experiment: Experiment) -> str:
     if not experiment.config:
         return ""
-    defaults, given = flatten(default_options()), _given(experiment)
+    defaults, given = defaults_of(experiment.config), _given(experiment)
     source = experiment.config.get("config")
     path = experiment.path(source) if source else None
     from_file = flatten(read_yaml(path, "restore it")) if path and path.is_file() else {}

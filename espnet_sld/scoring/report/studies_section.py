@@ -1,38 +1,135 @@
-"""Where runs exist: the objectives over seeds (Table 1) and WER over a swept option (Fig. 2: α)."""
+"""Where runs exist: objectives over seeds (Table 1), WER over a swept option (Fig. 2: α), a CTC ablation."""
 
 import re
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
 from espnet_sld.scoring.contrasts import MODELS
+from espnet_sld.scoring.ctc_table import ROWS
 from espnet_sld.scoring.markdown import counted
 from espnet_sld.scoring.report import markup
 from espnet_sld.scoring.report.charts import Line, legend, line_chart
+from espnet_sld.scoring.report.curves_section import group_name
 from espnet_sld.scoring.report.experiment import Experiment
-from espnet_sld.scoring.result import read_json
+from espnet_sld.scoring.report.results_section import COLUMNS, cpu_factor, real_time
+from espnet_sld.scoring.result import Result, read_json
 from espnet_sld.scoring.runs import Runs, read_runs
 from espnet_sld.scoring.study import SWEEPS, Sweep, cell, wer_words
 from espnet_sld.scoring.table import LABELS
 
 RUN = re.compile(r"asr_sld_(?P<row>.+)_seed\d+")
+CTC_RUN = re.compile(rf"(?P<row>{'|'.join(ROWS)})_seed\d+")
 
 
 def studies_section(experiments: Sequence[Experiment]) -> str:
     """The studies among a recipe's experiments, one folder of runs at a time; empty if there are none."""
-    folders: dict[Path, list[Experiment]] = {}
-    for experiment in experiments:
-        if RUN.fullmatch(experiment.directory.name):
-            folders.setdefault(experiment.directory.parent, []).append(experiment)
     parts = []
-    for folder, members in folders.items():
-        tags = {tag for member in members for tag, _ in member.scored}
-        for tag in sorted(tags):
-            inside = _folder(folder, members, tag)
-            if inside:
-                parts.append(f"<h3>{markup.text(folder.name)}: {markup.text(tag)}</h3>{inside}")
-    return markup.section("studies", "Studies", *parts) if parts else ""
+    for pattern, inside in ((RUN, _folder), (CTC_RUN, _ctc_folder)):
+        folders: dict[Path, list[Experiment]] = {}
+        for experiment in experiments:
+            if pattern.fullmatch(experiment.directory.name):
+                folders.setdefault(experiment.directory.parent, []).append(experiment)
+        for folder, members in folders.items():
+            tags = sorted({tag for member in members for tag, _ in member.scored})
+            found = [(tag, inside(folder, members, tag)) for tag in tags]
+            parts += [f"<h3>{markup.text(f'{folder.name}: {tag}')}</h3>{html}" for tag, html in found if html]
+            if pattern is CTC_RUN and len(members) > 1:
+                parts += [_contrasts(path) for path in sorted(folder.glob("*.json"))]
+    parts.append(_task_groups([one for one in experiments if one.system == "dmlm"]))
+    return markup.section("studies", "Studies", *parts) if any(parts) else ""
+
+
+def _task_groups(experiments: Sequence[Experiment]) -> str:
+    """Models with several tasks: the first figure of each task and set, over the seeds of each name."""
+    groups: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        groups.setdefault(group_name(experiment.name), []).append(experiment)
+    if all(len(members) < 2 for members in groups.values()):
+        return ""
+    found = dict.fromkeys((key, part.kind.name) for one in experiments for key, part in one.scored.items())
+    kinds = list(COLUMNS)
+    keys = sorted(found, key=lambda item: kinds.index(item[1]))
+    shown = [key for key in keys if any(_figures(members, key) for members in groups.values())]
+    body = []
+    for name, members in groups.items():
+        cells = []
+        for key in shown:
+            values = _figures(members, key)
+            mean = statistics.fmean(values) if values else None
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(("–" if mean is None else f"{mean:.2f}{spread}", mean))
+        body.append((markup.text(name), (counted(len(members)), len(members)), *cells))
+    header = ("experiments", "seeds", *(f"{tag} {part} {COLUMNS[kind][0][0]}" for (tag, part), kind in shown))
+    note = "Mean ± standard deviation over seeds, which are all of a name; one seed is one trained model."
+    return markup.table(header, body, caption="Over seeds") + markup.paragraph(note, "note")
+
+
+def _figures(members: Sequence[Experiment], key: tuple[tuple[str, str], str]) -> list[float]:
+    """The first figure of one decoded set, of every member that has it."""
+    place, kind = key
+    cell_of, nothing = COLUMNS[kind][0][1], ((0.0, 0.0), (0.0, 0.0))
+    there = [
+        one.scored[place] for one in members if place in one.scored and one.scored[place].kind.name == kind
+    ]
+    values = [cell_of(part.result, nothing)[1] for part in there]
+    return [value for value in values if value is not None]
+
+
+def _ctc_folder(folder: Path, members: Sequence[Experiment], tag: str) -> str:
+    """The ablation of arXiv 2401.11700: training losses × sets over seeds, for one way of decoding."""
+    there = {CTC_RUN.fullmatch(member.directory.name)["row"] for member in members if _has(member, tag)}
+    rows = [row for row in ROWS if row in there]
+    sets = list(dict.fromkeys(name for member in members for of, name in member.scored if of == tag))
+    if len(members) < 2 or not rows:
+        return ""
+    try:
+        runs = read_runs(folder, rows, sets, run_pattern="{row}_seed{seed}", decode_tag=tag, allow_none=True)
+    except InputError as error:
+        return markup.paragraph(f"No table: {error}", "problem")
+    body = []
+    for row in rows:
+        cells = [cell(runs, row, name) for name in sets]
+        seeds = sorted({seed for values in cells for seed in values["seeds"]})
+        runs_of = [one for one in members if CTC_RUN.fullmatch(one.directory.name)["row"] == row]
+        speeds = [_mean_speed(runs_of, tag, speed) for speed in (lambda result: result.rtf, cpu_factor)]
+        body.append(
+            (
+                markup.text(row),
+                markup.text(_loss(row)),
+                (counted(len(seeds)), len(seeds)),
+                *((markup.text(wer_words(values)), values["mean"]) for values in cells),
+                *((real_time(value), value) for value in speeds),
+            )
+        )
+    header = ("row", "training loss", "seeds", *(f"{name} WER %" for name in sets), "RTF", "RTF, CPU")
+    note = (
+        "Mean ± standard deviation over seeds; a row with one seed is a statement about one trained model. "
+        "RTF: mean over runs and sets, by the clock and in CPU time, timed wherever they were decoded, "
+        "perhaps beside other work."
+    )
+    return markup.table(header, body, left=2, caption="Training losses") + markup.paragraph(note, "note")
+
+
+def _loss(row: str) -> str:
+    """A row's loss in words that stand alone: "the same, taught" says what it is the same as."""
+    words = ROWS[row]
+    return words.replace("the same", ROWS[row.removesuffix("_kd")]) if words.startswith("the same") else words
+
+
+def _mean_speed(
+    members: Sequence[Experiment], tag: str, speed: Callable[[Result], float | None]
+) -> float | None:
+    """Mean real-time factor over runs and sets."""
+    found = [speed(part.result) for one in members for (of, _), part in one.scored.items() if of == tag]
+    known = [value for value in found if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _has(member: Experiment, tag: str) -> bool:
+    return any(of == tag for of, _ in member.scored)
 
 
 def _folder(folder: Path, members: Sequence[Experiment], tag: str) -> str:

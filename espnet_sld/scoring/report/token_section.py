@@ -1,6 +1,8 @@
-"""How units are used, how long sequences are before and after the subword model, and what padding costs."""
+"""How units are used, how long sequences are before and after the subword model, and what padding costs.
 
-from itertools import islice
+Of SLD's models, and of CTC models on units; those of several modalities are in `mixture_section`.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +10,118 @@ import numpy as np
 
 from espnet_sld.scoring.markdown import counted, number
 from espnet_sld.scoring.report import markup
-from espnet_sld.scoring.report.charts import Line, bar_chart, line_chart
 from espnet_sld.scoring.report.experiment import Experiment, read_optional_json
-
-FIRST_UNIT = 0x4E00  # chr(0x4E00 + id) is a unit's character
-LINES = 20_000  # utterances of the training set that are counted
-BINS = 24
+from espnet_sld.scoring.report.mixture_section import mixture_section
+from espnet_sld.scoring.report.token_charts import (
+    count_units,
+    count_words,
+    histogram,
+    read_lengths,
+    use_chart,
+)
 
 
 def token_section(experiment: Experiment) -> str:
     """Statistics of one experiment's tokens; empty if its data is not found."""
     data = experiment.config.get("train_data_path_and_name_and_type") or []
     shapes = experiment.config.get("train_shape_file") or []
-    if experiment.recipe is None or not (data and shapes):
+    if experiment.recipe is None:
         return ""
-    speech = next((item[0] for item in data if item[1] == "speech"), data[0][0])
+    if experiment.mixture:
+        return mixture_section(experiment)
+    files = {item[1]: item[0] for item in data}
+    if experiment.system == "ctc":
+        return _ctc_section(experiment, files)
+    if not (data and shapes):
+        return ""
+    speech = files.get("speech", data[0][0])
     stats_dir = experiment.path(shapes[0]).parent
     stats = read_optional_json(stats_dir / "length_stats.json")
-    report, path = find_unit_report(experiment, Path(speech))
     units, lengths = count_units(experiment.path(speech), experiment.config.get("num_clusters"))
     tokens = read_lengths(stats_dir / "speech_shape")
-    charts = []
-    if units is not None:
-        used = np.sort(units)[::-1]
-        share = 100.0 * np.cumsum(used) / max(used.sum(), 1)
-        ranks = np.unique(np.linspace(1, len(used), min(len(used), 200)).astype(int))
-        line = Line("units", ranks.tolist(), share[ranks - 1].tolist(), 5, markers=False)
-        title = f"Unit use: {int((units > 0).sum())} of {len(units)} units occur"
-        charts.append(
-            line_chart(title, [line], x_label="most frequent units", y_label="% of all units", zero=True)
-        )
-        charts.append(_histogram("Units an utterance, before SentencePiece", lengths))
+    charts = _unit_charts(units, lengths, "Units an utterance, before SentencePiece")
     if tokens is not None:
-        charts.append(_histogram("Speech tokens an utterance, as the model reads them", tokens))
+        charts.append(histogram("Speech tokens an utterance, as the model reads them", tokens))
+    return _section(experiment, speech, charts, _length_rows(stats), lengths)
+
+
+def _ctc_section(experiment: Experiment, files: dict[str, str]) -> str:
+    """A CTC model: what its encoder reads, and how many words it has to put into how many frames."""
+    config, rows, charts = experiment.config, [], []
+    speech, text = files.get("speech"), files.get("text")
+    words = lengths = None
+    if text:
+        words, text_lengths = count_words(experiment.path(text))
+        if words:
+            rows.append(
+                (
+                    "words of the transcripts",
+                    f"{counted(words.total())}, {counted(len(words))} different",
+                )
+            )
+            rows.append(("words an utterance", _spread(text_lengths)))
+    if speech and config.get("input", "units") == "units":
+        units, lengths = count_units(experiment.path(speech), config.get("num_clusters"))
+        charts = _unit_charts(units, lengths, "Units an utterance")
+        if lengths is not None and len(lengths):
+            rows.insert(0, ("utterances counted", counted(len(lengths))))
+            factor = int(config.get("unit_subsampling") or 1)
+            rows.append(("units an utterance", _spread(lengths)))
+            said = f"{lengths.mean() / factor:.1f} on average (unit_subsampling {factor}"
+            kind = config.get("speech_token_type")
+            rows.append(
+                ("encoder frames an utterance", f"{said}{'' if kind == 'unit' else ', before ' + str(kind)})")
+            )
+    elif speech:
+        rows.append(("input", "filter banks of the recordings: no units"))
+    if config.get("target_vocabulary"):
+        rows.append(("output vocabulary, with blank", counted(config["target_vocabulary"])))
+    rows += _teacher_rows(experiment)
+    return _section(
+        experiment, speech or "", charts, rows, lengths, units=config.get("input", "units") == "units"
+    )
+
+
+def _teacher_rows(experiment: Experiment) -> list[tuple[str, str]]:
+    """What the teacher's labels know of the transcripts, from the report beside them (stage 6)."""
+    labels = experiment.config.get("soft_labels")
+    if not labels:
+        return []
+    rows = [("teacher's soft labels", str(labels))]
+    path = experiment.path(f"{labels}.report.json")
+    report = read_optional_json(path)
+    for name, values in report.items():
+        where = "training transcripts" if name == "all" else Path(name).parent.name
+        if not isinstance(values, dict) or "pseudo_perplexity" not in values:
+            continue
+        rows.append(
+            (
+                f"teacher on {where}",
+                f"pseudo-perplexity {values['pseudo_perplexity']:.2f}, entropy of its labels "
+                f"{values['entropy']:.3f} nats, the right token among them at "
+                f"{100 * values['references_in_top_k']:.1f} % of the places",
+            )
+        )
+    return rows
+
+
+def _unit_charts(units: np.ndarray | None, lengths: np.ndarray | None, title: str) -> list[str]:
+    if units is None:
+        return []
+    return [use_chart("Unit use", units, "units"), histogram(title, lengths)]
+
+
+def _section(
+    experiment: Experiment,
+    speech: str,
+    charts: list[str],
+    rows: list[tuple[str, str]],
+    lengths: np.ndarray | None,
+    units: bool = True,
+) -> str:
+    """Table, charts, and stage 5's report."""
+    report, path = find_unit_report(experiment, Path(speech)) if units else ({}, None)
     padding = experiment.curves.get("train", {}).get("padding")
-    rows = _length_rows(stats)
     if padding is not None:
         share = float(np.nanmean(padding.values))
         last = float(padding.values[-1])
@@ -59,38 +138,14 @@ def token_section(experiment: Experiment) -> str:
         "tokens",
         "Tokens",
         markup.table(("training set", "value"), body, left=2) if body else "",
-        f"<div class=charts>{''.join(charts)}</div>",
-        markup.paragraph(counted_words, "note"),
-        _unit_report(report, path),
+        f"<div class=charts>{''.join(charts)}</div>" if charts else "",
+        markup.paragraph(counted_words, "note") if units else "",
+        _unit_report(report, path) if units else "",
     )
 
 
-def count_units(path: Path, num_clusters: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """How often units occur (K,), units an utterance (U,), of the first utterances; None for other data."""
-    if not path.is_file():
-        return None, None
-    counts = np.zeros(int(num_clusters or 0) or 1, np.int64)
-    lengths = []
-    with path.open(encoding="utf-8") as stream:
-        for line in islice(stream, LINES):
-            units = line.rstrip("\n").partition(" ")[2].replace(" ", "")
-            ids = np.frombuffer(units.encode("utf-32-le"), np.uint32).astype(np.int64) - FIRST_UNIT
-            if ids.size and ids.min() < 0:  # another kind of data
-                return None, None
-            found = np.bincount(ids, minlength=len(counts))
-            found[: len(counts)] += counts
-            counts = found
-            lengths.append(ids.size)
-    return counts, np.array(lengths, np.int64)
-
-
-def read_lengths(path: Path) -> np.ndarray | None:
-    """The first lengths of a shape file (`utt length[,…]`), or None without it."""
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8") as stream:
-        values = [int(line.split()[1].partition(",")[0]) for line in islice(stream, LINES)]
-    return np.array(values, np.int64)
+def _spread(lengths: np.ndarray) -> str:
+    return f"{lengths.min()} to {lengths.max()}, {lengths.mean():.1f} on average"
 
 
 def find_unit_report(experiment: Experiment, speech: Path) -> tuple[dict[str, Any], Path | None]:
@@ -131,18 +186,6 @@ def _length_rows(stats: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("unknown units, unknown text tokens",
                  f"{counted(stats.get('unknown_units'))}, {counted(stats.get('unknown_text'))}"))  # fmt: skip
     return rows
-
-
-def _histogram(title: str, lengths: np.ndarray) -> str:
-    if not len(lengths):
-        return ""
-    edges = np.unique(
-        np.linspace(lengths.min(), lengths.max() + 1, min(BINS, np.ptp(lengths) + 1) + 1).astype(int)
-    )
-    heights, _ = np.histogram(lengths, edges)
-    bars = [(str(edge), int(height)) for edge, height in zip(edges[:-1], heights, strict=True)]
-    mean = f"mean {lengths.mean():.1f}, longest {lengths.max()}"
-    return bar_chart(title, bars, x_label="length", y_label=mean)
 
 
 def _unit_report(report: dict[str, Any], path: Path | None) -> str:
