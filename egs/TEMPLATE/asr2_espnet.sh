@@ -79,7 +79,9 @@ stages() {
   tokenise
 
   if wanted 6 "token lists for ESPnet's ${system}, and its statistics"; then
+    makes "${stats}" "${shapes[-1]}_shape" train valid
     if [ "${system}" = lm_multitask ]; then
+      makes "${token_lists}" tokens.txt "${joint_dir##*/}"
       for name in "${train_dir}" "${dev_set}"; do
         run python3 -m espnet_sld.bin.voxtlm_text --units "$(raw "${name}" "${unit_text}")" \
           --text "$(raw "${name}" "${transcript}")" --out "$(joint "${name}")"
@@ -88,6 +90,7 @@ stages() {
         --model_type unigram --vocab_size "${joint_nbpe}" --out_dir "${joint_dir}" --user_defined_symbols \
         "<startofspeech>" "<generatespeech>" "<startoftext>" "<generatetext>"
     elif [ "${src_token_type}" = char ]; then
+      makes "${token_lists}" tokens.txt "${unit_list##*/}"
       run python3 -m espnet_sld.bin.train_subword --input "$(raw "${train_dir}" "${unit_text}")" --kind unit \
         --model_type char --out_dir "${unit_list}"
     fi
@@ -97,6 +100,7 @@ stages() {
   fi
 
   if wanted 7 "ESPnet trains ${system}"; then
+    makes "${expdir}" checkpoint.pth "${exp##*/}"
     split_words more "${asr2_args}"
     shape_files=()
     for name in "${shapes[@]}"; do
@@ -108,6 +112,7 @@ stages() {
   fi
 
   if wanted 8 "ESPnet decodes ${decode_sets}"; then
+    makes "${exp}/${inference_tag}" decode.done.json ${decode_sets}
     for name in ${decode_sets}; do
       out=${exp}/${inference_tag}/${name}
       if [ "${system}" = lm_multitask ]; then
@@ -137,6 +142,7 @@ stages() {
   fi
 
   if wanted 9 "score and report"; then
+    makes "${exp}/${inference_tag}" result.json ${decode_sets}
     for name in ${decode_sets}; do
       out=${exp}/${inference_tag}/${name}
       run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \

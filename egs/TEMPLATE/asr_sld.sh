@@ -68,6 +68,7 @@ stages() {
   tokenise
 
   if wanted 6 "shapes and statistics"; then
+    makes "${stats}" shapes.done.json train valid
     for part in "train ${train_dir}" "valid ${dev_set}"; do
       read -r role name <<< "${part}"
       run ${train_cmd} "${stats}/log/shapes.${role}.log" python3 -m espnet_sld.bin.collect_shapes \
@@ -77,6 +78,7 @@ stages() {
   fi
 
   if wanted 7 "train ${asr_exp}"; then
+    makes "${expdir}" train.done.json "${asr_exp##*/}"
     criterion=(); [ "${objective}" = own ] || criterion=(--criterion_conf "objective=${objective}")
     if [[ ${objective} == matched || ${objective} == ce_weighted ]]; then  # weights from counts on the training set
       derive=(python3 -m espnet_sld.bin.matched_weights --config "${asr_config}" --objective "${objective}"
@@ -100,6 +102,7 @@ stages() {
   fi
 
   if wanted 8 "decode ${decode_sets}"; then
+    makes "${asr_exp}/${inference_tag}" decode.done.json ${decode_sets}
     for name in ${decode_sets}; do
       out=${asr_exp}/${inference_tag}/${name}
       run ${decode_cmd} --gpu "${decode_gpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode \
@@ -110,6 +113,7 @@ stages() {
   fi
 
   if wanted 9 "score and report"; then
+    makes "${asr_exp}/${inference_tag}" result.json ${decode_sets}
     for name in ${decode_sets}; do
       out=${asr_exp}/${inference_tag}/${name}
       run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \
@@ -126,6 +130,7 @@ stages() {
   fi
 
   if wanted 10 "pack ${asr_exp}"; then
+    makes "${expdir}/packed" manifest.json "${asr_exp##*/}"
     split_words more "${pack_args}"
     if [[ ${kmeans_feature} == */* && -e ${kmeans_feature%/*} ]]; then  # a checkpoint that has no public name
       more=(--include_frontend true ${more[@]+"${more[@]}"})

@@ -4,7 +4,8 @@ set -euo pipefail
 . "${MAIN_ROOT:?source path.sh first}/utils/log.sh"
 
 driver=$0
-current_stage=
+current_stage=                             # named when something fails
+open_stage=                                # its summary is to come
 
 # run CMD...: run it, or with --dry_run true only show it.
 run() {
@@ -60,16 +61,42 @@ write_run_script() {
   mv "$1.tmp" "$1"
 }
 
-# wanted N "what": true if stage N is to run; announces it.
+# wanted N "what": true if stage N is to run; announces it. What ran before it is over.
 wanted() {
+  finish_stage
   [ "${stage}" -le "$1" ] && [ "$1" -le "${stop_stage}" ] || return 1
   [[ " ${skip_stages} " != *" $1 "* ]] || return 1
-  current_stage=$1
+  current_stage=$1 open_stage=$1 stage_began=${SECONDS} stage_files=() stage_before=
+  stage_place=${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]}:${FUNCNAME[1]}
   LOG_UP=1 log "stage $1: $2"
+}
+
+# makes WHERE FILE NAME…: the stage is about to write WHERE/NAME/FILE for every name, FILE being what it writes last for
+# one. Its summary counts them, and tells which are new. A NAME may be a pattern: train/*.
+makes() {
+  [ "${dry_run}" != true ] || return 0
+  local where=$1 file=$2 name files=()
+  shift 2
+  [ $# -gt 0 ] || return 0
+  for name in "$@"; do files+=("${where}/${name}/${file}"); done
+  stage_files+=("${files[@]}")
+  stage_before+=$(python3 -m espnet_sld.bin.stage_summary --state true --files "${files[@]}")$'\n'
+}
+
+# finish_stage: what the stage made or found, how many, where, in one line. Called by the next `wanted` and at the end.
+finish_stage() {
+  local number=${open_stage} seconds text
+  open_stage=
+  [ -n "${number}" ] && [ "${dry_run}" != true ] || return 0
+  seconds=$((SECONDS - stage_began))
+  text=$(python3 -m espnet_sld.bin.stage_summary --seconds "${seconds}" --before "${stage_before}" \
+    --files ${stage_files[@]+"${stage_files[@]}"}) || text="in ${seconds} s"
+  printf '%s (%s) stage %s done %s\n' "$(date '+%Y-%m-%dT%H:%M:%S')" "${stage_place}" "${number}" "${text}" >&2
 }
 
 on_exit() {
   local code=$?
+  [ "${code}" -ne 0 ] || finish_stage
   [ "${code}" -ne 0 ] && [ -n "${current_stage}" ] || return 0
   local what="failed (exit ${code})"
   [ "${code}" -lt 129 ] || what="was ended by signal $((code - 128))"

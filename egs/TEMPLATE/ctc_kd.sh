@@ -132,15 +132,27 @@ stages() {
   more=(); [ "${text_token_type}" != hf ] || more=(--text_token_type word)
   tokenise ${more[@]+"${more[@]}"}
 
-  if wanted 6 "$([ "${taught}" = false ] || echo "teacher and soft labels")$([ "${with_lm}" = false ] || echo " the yardstick's LM")"; then
-    [ "${text_token_type}" != hf ] ||
+  what=; [ "${taught}" = false ] || what="teacher, soft labels"
+  [ "${with_lm}" = false ] || what+="${what:+, }the yardstick's LM"
+  if wanted 6 "${what:-nothing to make}"; then
+    if [ "${text_token_type}" = hf ]; then
+      makes "${token_lists}" tokens.txt "${text_tag}"
       run ${train_cmd} "${token_lists}/log/${text_tag}.log" python3 -m espnet_sld.bin.hf_token_list \
         --model "${text_tokenizer}" --out "${token_lists}/${text_tag}/tokens.txt"
-    [ "${taught}" = false ] || make_soft_labels
-    [ "${with_lm}" = false ] || train_lm
+    fi
+    if [ "${taught}" = true ]; then
+      [ -n "${teacher}" ] || makes "${expdir}" model.done.json "teacher_${teacher_tag}"
+      makes "${expdir}" "${soft_labels##*/}.json" "${soft_dir##*/}"
+      make_soft_labels
+    fi
+    if [ "${with_lm}" = true ]; then
+      makes "${expdir}" finished "${lm_exp##*/}"
+      train_lm
+    fi
   fi
 
   if wanted 7 "train ${ctc_exp}"; then
+    makes "${expdir}" train.done.json "${ctc_exp##*/}"
     split_words more "${ctc_args}"
     [ "${dry_run}" = true ] || write_run_script "${ctc_exp}/run.sh"
     machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
@@ -156,11 +168,16 @@ stages() {
       ${machines[@]+"${machines[@]}"} ${more[@]+"${more[@]}"}
   fi
 
-  for item in ${decodings}; do
-    kind=${item%%:*} tag=decode_${item//[:=,]/_} settings=()
-    [ "${kind}" = "${item}" ] || for pair in $(tr , ' ' <<< "${item#*:}"); do settings+=("--${pair%%=*}" "${pair#*=}"); done
+  decoding() {  # an item of decodings: kind (its configuration), tag (its folder), settings
+    local pair
+    kind=${1%%:*} tag=decode_${1//[:=,]/_} settings=()
+    [ "${kind}" = "$1" ] || for pair in $(tr , ' ' <<< "${1#*:}"); do settings+=("--${pair%%=*}" "${pair#*=}"); done
     [[ ${kind} != beam* ]] || settings+=(--lm_exp "${lm_exp}")
-    if wanted 8 "${tag}: ${decode_sets}"; then
+  }
+  if wanted 8 "decode ${decode_sets}: ${decodings}"; then
+    for item in ${decodings}; do
+      decoding "${item}"
+      makes "${ctc_exp}/${tag}" decode.done.json ${decode_sets}
       for name in ${decode_sets}; do
         out=${ctc_exp}/${tag}/${name}
         run ${decode_cmd} --gpu "${one_gpu}" "${out}/log/decode.log" python3 -m espnet_sld.bin.decode_ctc \
@@ -168,22 +185,26 @@ stages() {
           --speech_text "$(speech "${name}")" --utt2dur "$(raw "${name}" utt2dur)" --ngpu "${one_gpu}" \
           ${settings[@]+"${settings[@]}"} --out_dir "${out}"
       done
-    fi
-    if wanted 9 "score ${tag}"; then
+    done
+  fi
+
+  if wanted 9 "score and report"; then
+    for item in ${decodings}; do
+      decoding "${item}"
+      makes "${ctc_exp}/${tag}" result.json ${decode_sets}
       for name in ${decode_sets}; do
         out=${ctc_exp}/${tag}/${name}
         run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \
           --ref "$(raw "${name}" "${transcript}")" --decode_json "${out}/decode.json" --out_dir "${out}"
       done
-    fi
-  done
-  if wanted 9 "report"; then
+    done
     run python3 -m espnet_sld.bin.results --exp_dir "${ctc_exp}"
     [ "${report_pages}" = none ] || run ${train_cmd} "${ctc_exp}/log/report.log" python3 -m espnet_sld.bin.report \
       --exp_dir "${ctc_exp}" ${recipe_page[@]+"${recipe_page[@]}"}
   fi
 
   if wanted 10 "pack ${ctc_exp}"; then
+    makes "${expdir}/packed" manifest.json "${ctc_exp##*/}"
     split_words more "${pack_args}"
     if [[ ${kmeans_feature} == */* && -e ${kmeans_feature%/*} ]]; then  # a checkpoint that has no public name
       more=(--include_frontend true ${more[@]+"${more[@]}"})

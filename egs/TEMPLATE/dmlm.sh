@@ -109,9 +109,10 @@ stages() {
 
   if wanted 6 "translations, images, joint text tokens"; then
     if [ -n "${translate}" ]; then
+      makes "${dumpdir}/raw" "${translation}" "${speech_sets[@]}"
       for name in "${speech_sets[@]}"; do
-        run ${train_cmd} "$(raw "${name}" log/translate.log)" "${translate}" --text "$(raw "${name}" "${transcript}")" --lang "${target_lang}" \
-          --out "$(raw "${name}" "${translation}")"
+        run ${train_cmd} "$(raw "${name}" log/translate.log)" "${translate}" \
+          --text "$(raw "${name}" "${transcript}")" --lang "${target_lang}" --out "$(raw "${name}" "${translation}")"
       done
     fi
     texts=("$(raw "${train_dir}" "${transcript}")" "$(raw "${train_dir}" "${translation}")")
@@ -120,9 +121,11 @@ stages() {
       run ${train_cmd} "$(raw "${pictures[0]}" log/prepare.log)" "${images}" --data_dir "${datadir}" ${more[@]+"${more[@]}"}
       if [ "${fitted}" = true ]; then
         split_words more "${image_conf}"
+        makes "${image_quantiser%/*}" fit.done.json "${image_quantiser##*/}"
         run ${train_cmd} "${image_quantiser}/log/fit.log" python3 -m espnet_sld.bin.fit_image_quantiser \
           --images "${datadir}/${pictures[0]}" --codebook_size "${image_codes}" --out_dir "${image_quantiser}" ${more[@]+"${more[@]}"}
       fi
+      makes "${dumpdir}/raw" image_tokens.done.json "${pictures[@]}"
       for name in "${pictures[@]}"; do
         run ${train_cmd} "$(raw "${name}" log/images.log)" python3 -m espnet_sld.bin.quantise_images \
           --images "${datadir}/${name}" --quantiser "${image_quantiser}" --out "$(raw "${name}" image_tokens)"
@@ -130,12 +133,15 @@ stages() {
       texts+=("${datadir}/${pictures[0]}/text")
     fi
     if [ "${text_token_type}" != hf ]; then
+      size=0; [[ ${text_token_type} == word || ${text_token_type} == char ]] || size=${text_nbpe}
+      makes "${token_lists}" tokens.txt "${joint_dir##*/}"
       run ${train_cmd} --num-threads 4 "${token_lists}/log/${joint_dir##*/}.log" python3 -m espnet_sld.bin.train_subword \
-        --input "${texts[@]}" --kind text --model_type "${text_token_type}" --vocab_size "$([[ ${text_token_type} == word || ${text_token_type} == char ]] && echo 0 || echo "${text_nbpe}")" --out_dir "${joint_dir}"
+        --input "${texts[@]}" --kind text --model_type "${text_token_type}" --vocab_size "${size}" --out_dir "${joint_dir}"
     fi
   fi
 
   if wanted 7 "vocoder ${vocoder}" && [ -n "${tts_sets}" ]; then
+    makes "${expdir}/vocoder" train.done.json "${unit_suffix}"
     audio=${dumpdir}/raw/org/${train_set}; [ -z "${speed_perturb_factors}" ] || audio=${dumpdir}/raw/${train_dir}
     split_words more "${vocoder_args}"
     run ${cuda_cmd} --gpu "${ngpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
@@ -144,6 +150,7 @@ stages() {
   fi
 
   if wanted 8 "listener" && [ -n "${tts_sets}" ] && [ -z "${listener}" ] && [ -n "${listener_config}" ]; then
+    makes "${expdir}/packed" manifest.json asr_sld_listener
     options_but stage skip_stages  # which have other numbers there
     driver_stage=8 "${TEMPLATE}/asr_sld.sh" "${passed[@]}" --stage 6 --stop_stage 10 --asr_config "${listener_config}" \
       --asr_tag listener --inference_config conf/decode_asr.yaml --max_text "${max_text}" --decode_sets "${dev_set}" --report_pages none
@@ -159,10 +166,12 @@ stages() {
   if [ "${stage}" -le 10 ] && [ "${stop_stage}" -ge 9 ] && [ "${dry_run}" != true ]; then choose_mixture; fi
 
   if wanted 9 "lengths of the mixture's data sets"; then
+    makes "${stats}" shapes.done.json 'train/*' 'valid/*'
     run ${train_cmd} "${stats}/log/lengths.log" python3 -m espnet_sld.bin.collect_mixture --out_dir "${stats}" "${tokens[@]}"
   fi
 
   if wanted 10 "train ${exp}"; then
+    makes "${expdir}" train.done.json "${exp##*/}"
     split_words more "${dmlm_args}"
     if [ "${dry_run}" != true ]; then
       write_run_script "${exp}/run.sh"
@@ -179,6 +188,7 @@ stages() {
   generate() {  # task, field's file, sets; each decoded once
     local task=$1 source=$2 name out dur
     shift 2
+    makes "${exp}/${task}${inference_tag}" decode.done.json "$@"
     for name in "$@"; do
       out=${exp}/${task}${inference_tag}/${name}
       dur=(); [ "${source}" != "${unit_text}" ] || dur=(--utt2dur "$(raw "${name}" utt2dur)")
@@ -198,6 +208,11 @@ stages() {
   fi
 
   if wanted 12 "synthesise, score and report"; then
+    for task in asr st caption ${listener:+tts}; do
+      name=${task}_sets
+      makes "${exp}/${task}${inference_tag}" result.json ${!name}
+    done
+    makes "${exp}/tts${inference_tag}" speech/synthesis.done.json ${tts_sets}
     for name in ${asr_sets}; do
       out=${exp}/asr${inference_tag}/${name}
       run ${train_cmd} "${out}/log/score.log" python3 -m espnet_sld.bin.score --hyp "${out}/text" \

@@ -37,6 +37,7 @@ audio_dir() {
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
   if wanted 1 "corpus to data directories"; then
+    makes "${org}" utt2spk "${train_set}" "${dev_set}" ${tests[@]+"${tests[@]}"}
     run env nj="${nj}" "${corpus}" --data_dir "${datadir}" ${corpus_args[@]+"${corpus_args[@]}"}
     for name in "${train_set}" "${dev_set}" ${tests[@]+"${tests[@]}"}; do
       run python3 -m espnet_sld.bin.data_dir combine "${org}/${name}" "${datadir}/${name}" --allow_pipes "${allow_pipes}"
@@ -45,12 +46,14 @@ stages() {
 
   if wanted 2 "speed perturbation ${speed_perturb_factors:-(none)}"; then
     if [ -n "${speed_perturb_factors}" ]; then
+      makes "${dumpdir}/raw" utt2spk "${train_dir}"
       run python3 -m espnet_sld.bin.speed_perturb --in_dir "${org}/${train_set}" \
         --out_prefix "${dumpdir}/raw/${train_set}" --factors "${speed_perturb_factors}" --allow_pipes "${allow_pipes}"
     fi
   fi
 
   if wanted 3 "k-means, ${nclusters} clusters of ${kmeans_feature}"; then
+    makes "${expdir}/kmeans" "km_${nclusters}.json" "${kmeans_dir##*/}"
     if [ -n "${tokenizer}" ]; then
       run python3 -m espnet_sld.bin.unpack --pack "${tokenizer}" --kmeans_dir "${kmeans_dir}" \
         --token_lists "${token_lists}" --frontend_dir "${expdir}/frontend"
@@ -65,6 +68,7 @@ stages() {
   fi
 
   if wanted 4 "units of ${sets[*]}"; then
+    makes "${dumpdir}/raw" "${unit_suffix}.done.json" "${sets[@]}"
     for name in "${sets[@]}"; do
       run "${compute[@]}" JOB=1:"${nj}" "${extracted}/${name}/log/units.JOB.log" \
         python3 -m espnet_sld.bin.extract_units --data_dir "$(audio_dir "${name}")" "${frontend[@]}" \
@@ -80,6 +84,8 @@ stages() {
   fi
 
   if wanted 5 "subword models, token lists, report of the units"; then
+    makes "${token_lists}" tokens.txt "${unit_piece_dir##*/}" "${text_piece_dir##*/}" "word_${lang}" "char_${lang}"
+    makes "${unit_report_dir%/*}" report.done.json "${unit_report_dir##*/}"
     train_raw=${dumpdir}/raw/${train_dir}
     subword() {                                          # what a packed tokeniser brought stays
       [ -n "${tokenizer}" ] && [ -f "${!#}/tokens.txt" ] ||

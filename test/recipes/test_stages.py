@@ -9,11 +9,26 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
+SUMMARY = re.compile(r"\) stage (\d+) done in [^:]+: (.*)")  # the line that ends a stage
+SETS = ("train", "dev", "test_isolated", "test_strings")
+DONE_BEFORE = "nothing to do, all is there: "
+
+
+def summaries(printed: str) -> list[tuple[int, str]]:
+    """Stage and words of every such line; `1 234` becomes 1234."""
+    return [(int(stage), re.sub(r"(?<=\d) (?=\d{3})", "", text)) for stage, text in SUMMARY.findall(printed)]
+
+
 @pytest.fixture(scope="module")
-def finished(new_recipe):
+def first_run(new_recipe):
+    """The recipe, and what its first run printed."""
     recipe = new_recipe()
-    recipe.run()
-    return recipe
+    return recipe, recipe.run()
+
+
+@pytest.fixture(scope="module")
+def finished(first_run):
+    return first_run[0]
 
 
 def test_raw_audio_becomes_a_table_of_word_error_rates(finished):
@@ -28,6 +43,45 @@ def test_raw_audio_becomes_a_table_of_word_error_rates(finished):
         assert result["audio_seconds"] > 0 and result["n_params"] > 0
     table = (experiment / "RESULTS.md").read_text()
     assert "test_strings" in table and "run.sh" in table
+
+
+def test_every_stage_ends_in_one_line_whose_counts_are_true(first_run):
+    recipe, done = first_run
+    found = summaries(done.stderr)
+    assert [stage for stage, _ in found] == list(range(1, 11))
+    said = dict(found)
+    assert not any(DONE_BEFORE in text for text in said.values())
+
+    def fields(*paths: Path) -> list[list[str]]:
+        """What follows the first word of each line."""
+        return [line.split()[1:] for path in paths for line in path.read_text().splitlines()]
+
+    folder = recipe.folder
+    (decoded,) = (path.relative_to(folder) for path in folder.glob("exp/asr_sld_*/decode_greedy"))
+    utterances = len(fields(*(folder / "dump/raw/org" / name / "text" for name in SETS)))
+    labels = fields(*(folder / "dump/extracted/mfcc" / name / "pseudo_labels_km40.txt" for name in SETS))
+    tokens = [str(len(path.read_text().splitlines())) for path in folder.glob("data/token_list/*/tokens.txt")]
+    lengths = fields(*folder.glob("exp/asr_sld_stats_*/*/sequence_shape"))
+    hypotheses = len(fields(*(folder / decoded / name / "text" for name in SETS[1:])))
+    packed = [path for path in folder.glob("exp/packed/**/*") if path.is_file()]
+
+    assert said[1].startswith(f"4 data directories ({utterances} utterances, ")
+    assert said[1].endswith(" of speech) in dump/raw/org")
+    assert said[2] == "nothing to do"
+    assert said[3].startswith("1 k-means (40 clusters, ")
+    assert said[4].startswith(f"units of 4 sets ({utterances} utterances, ")
+    assert f" {sum(map(len, labels))} units, " in said[4]
+    lists = re.match(r"4 token lists \(([\d, ]+) tokens\) in data/token_list; 1 report of units", said[5])
+    assert sorted(lists[1].split(", ")) == sorted(tokens)
+    total = sum(int(length) for (length,) in lengths)
+    assert said[6].startswith(f"lengths of 2 sets ({len(lengths)} utterances, {total} tokens) in exp/")
+    assert said[7] == f"1 trained model (2 epochs) in {decoded.parent}"
+    assert said[8] == f"3 decoded sets ({hypotheses} utterances) in {decoded}"
+    for name in SETS[1:]:
+        wer = json.loads((folder / decoded / name / "result.json").read_text())["wer"]
+        assert f"{name} WER {wer:.2f} %" in said[9]
+    assert said[10].startswith(f"1 pack ({len(packed)} files, ")
+    assert len(re.findall(r"^\| decode_greedy +\| test_strings ", done.stdout, re.MULTILINE)) == 1
 
 
 def test_token_files_keep_the_asr2_layout(finished):
@@ -64,9 +118,10 @@ def test_a_second_run_does_no_work_again_and_changes_no_output(finished):
         return found
 
     before = outputs()
-    finished.run()
+    said = summaries(finished.run().stderr)
     after = outputs()
     assert [str(path) for path in before | after if before.get(path) != after.get(path)] == []
+    assert [stage for stage, text in said if text.startswith(DONE_BEFORE)] == [3, 4, 5, 6, 7, 8, 10]
 
 
 def test_speed_perturbation_triples_the_training_set(new_recipe):
@@ -83,7 +138,7 @@ def test_speed_perturbation_triples_the_training_set(new_recipe):
 
 def test_stages_run_alone(finished):
     done = finished.run("--stage", "3", "--stop_stage", "5")
-    assert re.findall(r"stage (\d)", done.stdout + done.stderr) == ["3", "4", "5"]
+    assert re.findall(r"stage (\d):", done.stdout + done.stderr) == ["3", "4", "5"]
 
 
 def test_help_names_every_option_and_runs_nothing(new_recipe):
