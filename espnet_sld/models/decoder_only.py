@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache
 
 from espnet_sld.models.backbone import position_limit
 from espnet_sld.models.kv_cache import roomy_cache
+
+if TYPE_CHECKING:
+    from espnet_sld.models.quick_decoder import QuickDecoder
 
 CHUNK = 1024  # padded tokens of prompts that a CPU reads at once: more leave its caches
 
@@ -20,15 +25,17 @@ class DecodingState:
 
     Attributes:
         cache: Hugging Face cache with S places a row.
-        places: (B, S) int64, 0 at the pads of shorter prompts.
+        places: (B, S) bool, False where a shorter prompt is padded.
         lengths: (B,) real tokens so far: the position of the next one.
         ragged: some place is not real, so attention needs the mask.
+        quick: the backbone's forward in fewer operations, where there is one.
     """
 
     cache: Cache
     places: Tensor
     lengths: Tensor
     ragged: bool
+    quick: "QuickDecoder | None" = None
 
     def select(self, rows: Tensor) -> None:
         """Keep rows (n,), in that order, repeated where asked."""
@@ -85,10 +92,13 @@ class DecoderOnlyLM(nn.Module):
             hidden state (B, D) of each prompt's last token, and the state to go on from.
         """
         number, width = tokens.shape
-        places = (torch.arange(width, device=tokens.device) < lengths[:, None]).long()
+        places = torch.arange(width, device=tokens.device) < lengths[:, None]
         ragged = bool((lengths != width).any())
         config = self.backbone.config
         cache = roomy_cache(config, max(rows, number), width + steps)
+        if cache is not None and (quick := self._quick_decoder(width + steps)) is not None:
+            hidden = quick.prefill(tokens, lengths, places if ragged else None, cache)
+            return hidden, DecodingState(cache, places, lengths.clone(), ragged, quick)
         size = max(1, CHUNK // width) if cache is not None and tokens.device.type == "cpu" else number
         last = []
         for first in range(0, number, size):
@@ -109,16 +119,32 @@ class DecoderOnlyLM(nn.Module):
 
     def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """Read one more token (B,) in each row; returns its hidden state (B, D) and updates `state`."""
-        state.places = torch.cat([state.places, state.places.new_ones(len(tokens), 1)], 1)
+        state.places = F.pad(state.places, (0, 1), value=True)
+        if state.quick is not None:
+            hidden = state.quick.step(
+                tokens, state.lengths, state.places if state.ragged else None, state.cache
+            )
+            state.lengths = state.lengths + 1
+            return hidden
         result = self.backbone.base_model(
             input_ids=tokens[:, None],
-            attention_mask=state.places if state.ragged else None,
+            attention_mask=state.places.long() if state.ragged else None,
             position_ids=state.lengths[:, None],
             past_key_values=state.cache,
             use_cache=True,
         )
         state.cache, state.lengths = result.past_key_values, state.lengths + 1
         return result.last_hidden_state[:, 0]
+
+    def _quick_decoder(self, places: int) -> "QuickDecoder | None":
+        """The backbone's forward in fewer operations, without autograd; None where there is none."""
+        if self.training or torch.is_grad_enabled():
+            return None
+        # late: it loads two model types of transformers
+        from espnet_sld.models.quick_blocks import is_covered
+        from espnet_sld.models.quick_decoder import QuickDecoder
+
+        return QuickDecoder(self.backbone, places) if is_covered(self.backbone) else None
 
     def load_parameters(self, values: Mapping[str, Tensor]) -> None:
         """Strict load; a tied output matrix may be absent or present."""

@@ -50,22 +50,32 @@ class RoomyLayer(DynamicLayer):
         self._buffers, self._rows, self._length = None, 0, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Zeros, since places that a shorter row leaves out are masked but still multiplied."""
+        """Buffers for tensors like these, not set: no place is seen before it is written."""
         self.dtype, self.device = key_states.dtype, key_states.device
         rows = max(self._size[0], len(key_states))
         self._buffers = tuple(
-            x.new_zeros(rows, x.size(1), max(self._size[1], x.size(2)), x.size(3))
+            x.new_empty(rows, x.size(1), max(self._size[1], x.size(2)), x.size(3))
             for x in (key_states, value_states)
         )
         self._rows = len(key_states)
         self.is_initialized = True
+
+    def open(self, rows: int, heads: int, length: int, size: int, like: Tensor) -> None:
+        """Show `length` places of `rows` rows, which the caller then writes, all of them, into the views.
+
+        Args:
+            size: D. like: a tensor of the wanted type and device.
+        """
+        shape = like.new_empty(()).expand(rows, heads, length, size)
+        self.lazy_initialization(shape, shape)
+        self._length = length
 
     def _make_room(self, rows: int, places: int) -> None:
         had = self._buffers[0].shape
         if rows <= had[0] and places <= had[2]:
             return
         size = (max(rows, had[0]), places + places // 2 if places > had[2] else had[2])
-        grown = tuple(x.new_zeros(size[0], x.size(1), size[1], x.size(3)) for x in self._buffers)
+        grown = tuple(x.new_empty(size[0], x.size(1), size[1], x.size(3)) for x in self._buffers)
         for new, old in zip(grown, self._buffers, strict=True):
             new[: self._rows, :, : self._length] = old[: self._rows, :, : self._length]
         self._buffers = grown
@@ -82,13 +92,21 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def put(self, first: int, keys: Tensor, values: Tensor, length: int) -> None:
-        """Set rows first … first + n to (n, H, S', D), S' ≤ length; all rows then have `length` places."""
+        """Set rows first … first + n to (n, H, S', D), S' ≤ length; all rows then have `length` places.
+
+        Places that are not set, after a shorter row, are zero: they are masked but still multiplied.
+        """
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
+            self._rows = 0
         self._make_room(first + len(keys), length)
-        self._rows, self._length = max(self._rows, first + len(keys)), length
+        had, self._rows = self._rows, max(self._rows, first + len(keys))
         for buffer, new in zip(self._buffers, (keys, values), strict=True):
+            buffer[had : self._rows, :, :length] = 0.0
+            buffer[:had, :, self._length : length] = 0.0
             buffer[first : first + len(keys), :, : new.size(2)] = new
+            buffer[first : first + len(keys), :, new.size(2) : length] = 0.0
+        self._length = length
 
     def get_seq_length(self) -> int:
         """S."""
@@ -100,9 +118,14 @@ class RoomyLayer(DynamicLayer):
             return
         self._make_room(len(indices), self._length)
         moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
-        if len(moved):
+        sources = indices[moved]
+        if moved.device.type == "cpu" and not torch.isin(sources, moved).any():
+            for to, source in zip(moved.tolist(), sources.tolist(), strict=True):  # nothing on the way
+                for buffer in self._buffers:
+                    buffer[to, :, : self._length] = buffer[source, :, : self._length]
+        elif len(moved):
             for buffer in self._buffers:
-                buffer[moved, :, : self._length] = buffer[indices[moved], :, : self._length]
+                buffer[moved, :, : self._length] = buffer[sources, :, : self._length]
         self._rows = len(indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:

@@ -53,6 +53,16 @@ def test_cropping_is_as_hugging_faces_at_the_edges():
     assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
 
 
+def test_rows_put_in_turn_are_zero_where_they_are_short():
+    layer, (long, _), (short, _) = RoomyLayer(4, 5), states(1, 4, 1), states(2, 2, 2)
+    layer.put(1, short, short, 3)
+    layer.put(0, long, long, 4)
+    layer.put(3, short[:1], short[:1], 4)
+    expected = torch.zeros(4, 2, 4, 3)
+    expected[0], expected[1:3, :, :2], expected[3, :, :2] = long[0], short, short[0]
+    assert torch.equal(layer.keys, expected) and torch.equal(layer.values, expected)
+
+
 def test_a_step_writes_one_place_and_moves_nothing():
     layer = RoomyLayer(3, 10)
     layer.update(*states(3, 4, 1))
@@ -72,6 +82,7 @@ def test_rows_that_stay_are_the_rows_to_keep_with_few_moved(keep, order):
 @pytest.mark.parametrize("chunk", [1, 12, 1024])
 def test_prompts_read_in_parts_give_the_states_of_prompts_read_one_by_one(chunk, monkeypatch):
     monkeypatch.setattr("espnet_sld.models.decoder_only.CHUNK", chunk)
+    monkeypatch.setattr(DecoderOnlyLM, "_quick_decoder", lambda self, places: None)
     torch.manual_seed(0)
     conf = {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = DecoderOnlyLM(build_backbone(None, conf, 30, max_positions=64, dropout=0.0), 0).eval()
