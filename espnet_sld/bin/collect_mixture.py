@@ -20,6 +20,7 @@ A mixture is a YAML file:
       portion: 0.1                 # share of the recordings, or [0.1, 1.0]; drawn by portion_seed (0). Copies
                                    #   at other speeds go with them; portion_group: '^(digit-\d+)' puts ids
                                    #   together that have its first group in common (shifted images, captions)
+      only: '-\d+-\d+$'            # of these, utterances whose id contains this regular expression (all)
     - name: st_fr
       task: st
       language: fr                 # its own token, <generatetranslation_fr>; or generate_token: <x>

@@ -15,7 +15,7 @@ from espnet_sld.tokens.templates import Template, get_template
 
 FIELDS = ("speech", "text", "target_text", "image")
 OPTIONS = (
-    *("name", "task", "unlabelled", "weight", "portion", "portion_seed", "portion_group"),
+    *("name", "task", "unlabelled", "weight", "only", "portion", "portion_seed", "portion_group"),
     *("language", "generate_token"),
 )
 # A copy at another speed goes where its recording goes.
@@ -32,6 +32,8 @@ class DataSet:
         template: task.
         files: the template's fields → token or text files (`utterance …`).
         weight: how often an utterance is seen in a pass over the mixture, on average.
+        only: regular expression that the ids of used utterances contain, e.g. those of short recordings;
+            None: all are used.
         portion: share of what was recorded that is used, [begin, end) of its order by hash.
         portion_seed: of that order.
         portion_group: regular expression whose first group is what utterances of one origin (copies at other
@@ -46,13 +48,19 @@ class DataSet:
     portion: tuple[float, float] = (0.0, 1.0)
     portion_seed: int = 0
     portion_group: str = ANY_SPEED
+    only: str | None = None
 
     def choose(self, utterances: Sequence[str]) -> list[str]:
-        """The utterances of this portion: the same for all files with the same ids, and complements fit.
+        """The utterances of this portion, of which those that `only` fits: the same for all files with the
+        same ids. Complements fit, whatever `only` is.
 
         Raises:
             InputError: `portion_group` does not fit an utterance.
         """
+        portion = self._portion(utterances)
+        return portion if self.only is None else [name for name in portion if re.search(self.only, name)]
+
+    def _portion(self, utterances: Sequence[str]) -> list[str]:
         if self.portion == (0.0, 1.0):
             return list(utterances)
 
@@ -108,7 +116,7 @@ def read_mixture(path: str | Path) -> Mixture:
     """Read a mixture.
 
     `train` and `valid` are lists of entries with `name`, `task` (a template) or `unlabelled: true` (each of
-    its files is used alone), the files of the task's fields, and `weight`, `portion` (P or [P, Q]),
+    its files is used alone), the files of the task's fields, and `weight`, `only`, `portion` (P or [P, Q]),
     `portion_seed`, `portion_group`, `language` or `generate_token` where they are not the defaults.
     `specials` keeps room for more task tokens.
 
@@ -161,6 +169,7 @@ def _entry(values: Any) -> list[DataSet]:
     files = {field: str(values[field]) for field in FIELDS if values.get(field)}
     common = {
         "weight": _weight(values.get("weight", 1.0)),
+        "only": _only(values.get("only")),
         "portion": _portion(values.get("portion", 1.0)),
         "portion_seed": int(values.get("portion_seed", 0)),
         "portion_group": _group(values.get("portion_group", ANY_SPEED)),
@@ -214,6 +223,15 @@ def _portion(value: Any) -> tuple[float, float]:
     if len(pair) != 2 or not numbers or not 0 <= pair[0] < pair[1] <= 1:
         raise InputError("portion must be a share P in (0, 1], or [P, Q] with 0 <= P < Q <= 1")
     return float(pair[0]), float(pair[1])
+
+
+def _only(value: Any) -> str | None:
+    try:
+        if value is None or (isinstance(value, str) and value and re.compile(value)):
+            return value
+    except re.error as error:
+        raise InputError(f"only '{value}': no regular expression ({error})") from None
+    raise InputError(f"only must be a regular expression, not '{value}'")
 
 
 def _group(value: Any) -> str:

@@ -54,6 +54,7 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
         "task": template.name,
         "task_name": task_name(template),
         "specials": list(template.specials),
+        "only": entry.only,
         "portion": list(entry.portion),
         "portion_seed": entry.portion_seed,
         "portion_group": entry.portion_group,
@@ -71,7 +72,8 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
     utterances = _common(tables, entry.files)
     used = sorted(entry.choose(utterances))
     if not used:
-        raise InputError(f"portion {entry.portion} of {len(utterances)} utterances is none; raise it")
+        only = "" if entry.only is None else f", of which only those with '{entry.only}',"
+        raise InputError(f"portion {entry.portion} of {len(utterances)} utterances{only} is none; widen it")
     lengths = {name: Lengths() for name in (*template.fields, "sequence")}
     counts = {"cut_utterances": 0, "cut_tokens": 0, "cut_targets": 0}
     unknown = {f"unknown_{field}": 0 for field in template.fields}

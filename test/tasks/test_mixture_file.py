@@ -49,6 +49,18 @@ def test_copies_of_one_item_are_on_one_side_of_a_portion(mixtures, group, base, 
     assert len({origin[name] for name in with_label}) == 20 and len(with_label) == 20 * len(copies)
 
 
+def test_only_takes_its_utterances_of_the_same_portion(mixtures):
+    pair = {"speech": mixtures.files["speech"], "portion": 0.3}
+    sets = [
+        {"name": "all", "task": "speech_lm", **pair},
+        {"name": "a", "task": "speech_lm", "only": "-a", **pair},
+    ]
+    every, short = read_mixture(mixtures.write("only.yaml", sets)).train
+    names = [f"{speed}u{number}-{kind}" for number in range(50) for kind in "ab" for speed in ("", "sp0.9-")]
+    assert short.choose(names) == [name for name in every.choose(names) if name.endswith("-a")] != []
+    assert [entry.only for entry in (every, short)] == [None, "-a"]
+
+
 def test_an_utterance_that_the_group_does_not_fit_is_named(mixtures):
     entry = {"name": "a", "task": "speech_lm", "speech": mixtures.files["speech"], "portion": 0.5}
     found = read_mixture(mixtures.write("g.yaml", [{**entry, "portion_group": "^(digit-[0-9]+)"}]))
@@ -68,6 +80,8 @@ def test_an_utterance_that_the_group_does_not_fit_is_named(mixtures):
         ({"weight": "a"}, "weight must be a positive number"),
         ({"portion": 1.5}, "portion must be"),
         ({"portion": [0.5, 0.5]}, "portion must be"),
+        ({"only": "(utt"}, "only .*: no regular expression"),
+        ({"only": 3}, "only must be a regular expression, not '3'"),
         ({"portion_group": "utt[0-9]+"}, "portion_group must be a regular expression with a group"),
         ({"portion_group": "(utt"}, "portion_group .*: no regular expression"),
         ({"unlabelled": True}, "an unlabelled data set has no task"),
