@@ -33,8 +33,11 @@ num_nodes=1               # machines that train together, with ngpu each (on a c
 mixture=conf/mixture.yaml # data sets, tasks and weights; @RAW@, @UNITS@, @TEXT@, @TARGET@ stand for dump/raw and the
                           # names of unit text, transcript and translation
 dmlm_config=conf/train.yaml  # ESPnet-style training configuration
+pretrain_mixture=         # data sets of a training before, e.g. of one task alone; the model starts from what it gives.
+                          # Its tokens must be the model's: `specials` in it names task tokens that its own tasks lack
+pretrain_args=            # that training's own options; dmlm_config and dmlm_args are its too
 dmlm_tag=                 # suffix of the experiment directory; default: from config, mixture, units and seed
-dmlm_args=                # more training options, e.g. "--criterion_conf lambda_speech=0.5"
+dmlm_args=                # more training options, also of that before, e.g. "--criterion_conf lambda_speech=0.5"
 backbone=                 # Hugging Face causal LM (OPT, GPT-2, Llama types) to start from; default: the config's
 seed=0                    # initialisation, data order, dropout
 max_text=150              # longest text in tokens
@@ -83,24 +86,41 @@ if [ -z "${dmlm_tag}" ]; then
   done
   dmlm_tag+=${unit_case}_${unit_token_type}_${unit_suffix}_seed${seed}
 fi
+# lengths of mixture $1, with the mixture as chosen
+stats_of() { echo "${expdir}/dmlm_stats_$(basename "$1" .yaml)_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}"; }
 exp=${expdir}/dmlm_${dmlm_tag}
-stats=${expdir}/dmlm_stats_$(basename "${mixture}" .yaml)_${unit_case}_${unit_token_type}_${unit_suffix}_${text_token_type}
-chosen_mixture=${stats}/mixture.yaml
+pretrained=${exp}/pretrained
+stats=$(stats_of "${mixture}")
 one_gpu=$((ngpu > 0 ? 1 : 0)) device=$([ "${ngpu}" -gt 0 ] && echo cuda || echo cpu)
 
-# The mixture with its placeholders filled in; one that is the same stays.
+# choose_mixture FILE: the mixture with its placeholders filled in, for its statistics; one that is the same stays.
 choose_mixture() {
-  local text pair
-  [ -r "${mixture}" ] || die "--mixture ${mixture}: no such file"
-  text=$(< "${mixture}")
+  local text pair out
+  [ -r "$1" ] || die "mixture $1: no such file"
+  text=$(< "$1") out=$(stats_of "$1")/mixture.yaml
   for pair in "RAW=${dumpdir}/raw" "DATA=${datadir}" "TRAIN=${train_dir}" "DEV=${dev_set}" "UNITS=${unit_text}" \
     "TEXT=${transcript}" "TARGET=${translation}" "LANG=${target_lang}"; do
     text=${text//"@${pair%%=*}@"/"${pair#*=}"}
   done
-  mkdir -p "${stats}"
-  printf '%s\n' "${text}" > "${chosen_mixture}.tmp"
-  if cmp -s "${chosen_mixture}.tmp" "${chosen_mixture}"; then rm "${chosen_mixture}.tmp"
-  else mv "${chosen_mixture}.tmp" "${chosen_mixture}"; fi
+  mkdir -p "${out%/*}"
+  printf '%s\n' "${text}" > "${out}.tmp"
+  if cmp -s "${out}.tmp" "${out}"; then rm "${out}.tmp"; else mv "${out}.tmp" "${out}"; fi
+}
+
+# train_mixture DIR MIXTURE OPTION...: train on a mixture whose lengths are counted.
+train_mixture() {
+  local dir=$1 lengths machines=()
+  lengths=$(stats_of "$2")
+  shift 2
+  if [ "${dry_run}" != true ]; then
+    write_run_script "${dir}/run.sh"
+    cp "${lengths}/mixture.yaml" "${dir}/mixture.yaml.tmp"  # the statistics' folder serves several experiments
+    mv "${dir}/mixture.yaml.tmp" "${dir}/mixture.yaml"
+  fi
+  [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
+  run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${dir}/train.log" python3 -m espnet_sld.bin.train \
+    --config "${dmlm_config}" --output_dir "${dir}" --ngpu "${ngpu}" --seed "${seed}" --resume true "${tokens[@]}" \
+    --mixture "${lengths}/mixture.yaml" --mixture_stats "${lengths}" ${machines[@]+"${machines[@]}"} "$@"
 }
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
@@ -159,30 +179,35 @@ stages() {
 
   tokens=(--speech_token_type "${unit_token_type}" --speech_token_path "${unit_token_path}"
     --num_clusters "${nclusters}" --text_token_type "${text_token_type}" --text_token_path "${joint_path}"
-    --mixture "${chosen_mixture}" --max_positions "${max_positions}" --max_text "${max_text}"
+    --max_positions "${max_positions}" --max_text "${max_text}"
     ${num_image_tokens:+--num_image_tokens "${num_image_tokens}"})
 
-  # for stage 10 too: the mixture may have been edited since its lengths were counted
-  if [ "${stage}" -le 10 ] && [ "${stop_stage}" -ge 9 ] && [ "${dry_run}" != true ]; then choose_mixture; fi
+  mixtures=(${pretrain_mixture:+"${pretrain_mixture}"} "${mixture}")
+  # for stage 10 too: a mixture may have been edited since its lengths were counted
+  if [ "${stage}" -le 10 ] && [ "${stop_stage}" -ge 9 ] && [ "${dry_run}" != true ]; then
+    for name in "${mixtures[@]}"; do choose_mixture "${name}"; done
+  fi
 
   if wanted 9 "lengths of the mixture's data sets"; then
-    makes "${stats}" shapes.done.json 'train/*' 'valid/*'
-    run ${train_cmd} "${stats}/log/lengths.log" python3 -m espnet_sld.bin.collect_mixture --out_dir "${stats}" "${tokens[@]}"
+    for name in "${mixtures[@]}"; do
+      out=$(stats_of "${name}")
+      makes "${out}" shapes.done.json 'train/*' 'valid/*'
+      run ${train_cmd} "${out}/log/lengths.log" python3 -m espnet_sld.bin.collect_mixture --out_dir "${out}" "${tokens[@]}" \
+        --mixture "${out}/mixture.yaml"
+    done
   fi
 
   if wanted 10 "train ${exp}"; then
-    makes "${expdir}" train.done.json "${exp##*/}"
     split_words more "${dmlm_args}"
-    if [ "${dry_run}" != true ]; then
-      write_run_script "${exp}/run.sh"
-      cp "${chosen_mixture}" "${exp}/mixture.yaml.tmp"  # the statistics' folder serves several experiments
-      mv "${exp}/mixture.yaml.tmp" "${exp}/mixture.yaml"
+    start=(${backbone:+--backbone_source "${backbone}"})
+    if [ -n "${pretrain_mixture}" ]; then
+      makes "${exp}" train.done.json "${pretrained##*/}"
+      split_words first "${pretrain_args}"
+      train_mixture "${pretrained}" "${pretrain_mixture}" ${start[@]+"${start[@]}"} ${first[@]+"${first[@]}"} ${more[@]+"${more[@]}"}
+      start+=(--init_param "${pretrained}/${inference_model}:model:model")
     fi
-    machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
-    run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${exp}/train.log" python3 -m espnet_sld.bin.train \
-      --config "${dmlm_config}" --output_dir "${exp}" --ngpu "${ngpu}" --seed "${seed}" --resume true "${tokens[@]}" \
-      --mixture_stats "${stats}" ${backbone:+--backbone_source "${backbone}"} ${machines[@]+"${machines[@]}"} \
-      ${more[@]+"${more[@]}"}
+    makes "${expdir}" train.done.json "${exp##*/}"
+    train_mixture "${exp}" "${mixture}" ${start[@]+"${start[@]}"} ${more[@]+"${more[@]}"}
   fi
 
   generate() {  # task, field's file, sets; each decoded once

@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 import soundfile
 
+from espnet_sld.tasks.mixture_file import read_mixture
+
 FEW = "--num_train_strings 60 --num_dev_strings 20 --num_test_strings 12"
 TASKS = ("asr", "tts", "st", "caption")
 
@@ -85,16 +87,40 @@ def test_an_edited_mixture_is_taken_by_the_training_and_kept_with_it(dmlm_recipe
     recipe = dmlm_recipe("fsdd", ["--dumpdir", r"du&m|p\1", "--asr_sets", "none", "--stop_stage", "10"])
     (recipe.folder / "cmd.sh").write_text("train_cmd=true cuda_cmd=true decode_cmd=true\n")
     mixture = recipe.folder / "conf" / "mixture.yaml"
+    old, new = "weight: 0.6", "weight: 0.25"
+    assert mixture.read_text().count(old) == 1
     written = []
     for stage in ("9", "10"):
         recipe.run("--stage", stage)
-        (chosen,) = recipe.folder.glob("exp/dmlm_stats_*/mixture.yaml")
+        (chosen,) = recipe.folder.glob("exp/dmlm_stats_mixture_*/mixture.yaml")
         (kept,) = recipe.folder.glob("exp/dmlm_ts_*/mixture.yaml")
         assert kept.read_text() == chosen.read_text()
         written.append(kept.read_text())
-        mixture.write_text(mixture.read_text().replace("weight: 0.8", "weight: 0.25"))
+        mixture.write_text(mixture.read_text().replace(old, new))
     assert r'speech: "du&m|p\1/raw/train_sp/text.ts.mfcc_km300"' in written[0] and "@" not in written[0]
-    assert written[1] == written[0].replace("weight: 0.8", "weight: 0.25") != written[0]
+    assert written[1] == written[0].replace(old, new) != written[0]
+
+
+def test_the_model_starts_from_a_training_on_another_mixture_where_one_is_named(dmlm_recipe):
+    dry = dmlm_recipe("fsdd", ["--dry_run", "true", "--stage", "9", "--stop_stage", "10"])
+    options = ["--pretrain_mixture", "conf/first.yaml", "--pretrain_args", "--batch_bins 700"]
+    shown = dry.run(*options, "--dmlm_args", "--max_epoch 3").stdout.splitlines()
+    first, then = (line for line in shown if "bin.train " in line)
+    folder = "exp/dmlm_ts_unit_mfcc_km300_seed0"
+    assert f"--config conf/train.yaml --output_dir {folder}/pretrained " in first and "init_param" not in first
+    assert "--batch_bins 700 --max_epoch 3" in first and "--batch_bins" not in then
+    assert "/dmlm_stats_first_" in first and "/dmlm_stats_mixture_" in then
+    assert f"--init_param {folder}/pretrained/valid.loss.ave.pth:model:model" in then
+    assert all("--max_epoch 3" in line for line in (first, then))
+    assert sum("bin.collect_mixture" in line for line in shown) == 2
+    (alone,) = (line for line in dry.run("--pretrain_mixture", "").stdout.splitlines() if "bin.train " in line)
+    assert "init_param" not in alone
+
+
+def test_both_mixtures_of_the_recipe_give_the_same_tokens(repo_root):
+    conf = repo_root / "egs" / "fsdd" / "dmlm" / "conf"
+    mixtures = [read_mixture(conf / name) for name in ("mixture.yaml", "pretrain_mixture.yaml")]
+    assert mixtures[0].specials == mixtures[1].specials
 
 
 @pytest.mark.campaign
