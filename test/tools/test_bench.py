@@ -144,3 +144,32 @@ def test_lengths_are_padded_by_the_released_code_as_published(bench):
     total = speech + text + 2
     assert total.max() <= 1024 and min(speech.min(), text.min()) >= 1
     assert 0.59 < 1 - total.mean() / 1024 < 0.72
+
+
+@pytest.mark.parametrize(
+    ("operation", "group"),
+    [
+        ("aten::mm", "matrix products"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", "attention in one operation"),
+        ("aten::native_layer_norm_backward", "softmax, norms"),
+        ("aten::index_select", "copies, fills, look-ups"),
+        ("aten::mul_", "other element-wise operations"),
+        ("aten::catalogue", "other element-wise operations"),
+    ],
+)
+def test_an_operation_is_in_the_group_of_what_it_does(bench, operation, group):
+    import where
+
+    assert where.group_of(operation) == group
+
+
+@pytest.mark.slow
+def test_the_profile_has_a_column_for_each_case_whose_shares_make_a_hundred(bench, capsys):
+    import where
+
+    where.main(tiny=True)
+    head, _, *lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
+    assert len(head) == 5 and len(lines) == len(where.GROUPS) + 2
+    for column in range(1, 5):
+        assert abs(sum(float(line[column]) for line in lines[:-1]) - 100) <= len(lines)
+        assert float(lines[-1][column]) >= 0

@@ -4,8 +4,9 @@ import contextlib
 import copy
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +23,17 @@ from espnet_sld.tasks.batching import fixed_batches
 PEER_ROWS = 8  # utterances of a batch of the released loop
 
 
-def train_tokens(
-    repeats: int,
+class Training(NamedTuple):
+    """One pass over some utterances by ours and by the released loop: forward, backward, AdamW."""
+
+    ours: Callable[[], None]
+    peer: Callable[[], None]
+    lengths: np.ndarray
+    model: DecoderOnlyLM
+    sizes: str
+
+
+def training(
     *,
     utterances: int = 16,
     width: int = 256,
@@ -31,14 +41,14 @@ def train_tokens(
     heads: int = 4,
     text_vocabulary: int = 500,
     speech_vocabulary: int = 6000,
-    bar: float = 4.0,
     device: str = "cpu",
     half: bool = False,
-) -> Row:
-    """One pass over some utterances: forward, backward, AdamW. Real (useful) tokens a second.
+) -> Training:
+    """Ours: batches by token budget, fused attention, the objective on targets alone. Peer: rows padded to
+    1024 with a mask, attention written out, the released loss. `half` = bfloat16 autocast, for a GPU.
 
-    Ours: batches by token budget, fused attention, the objective on targets alone. Peer: rows padded to 1024
-    with a mask, attention written out, the released loss. `half` = bfloat16 autocast, for a GPU.
+    Raises:
+        AssertionError: the losses of the two differ.
     """
     samples = sequences(utterances, text_vocabulary, speech_vocabulary)
     torch.manual_seed(0)
@@ -70,7 +80,7 @@ def train_tokens(
                 output.last_hidden_state, eager.output_matrix(), labels, text_vocabulary, speech_vocabulary
             )
 
-    def one_pass(chosen_model: DecoderOnlyLM, loss_of, batches: list[np.ndarray]) -> None:
+    def one_pass(chosen_model: DecoderOnlyLM, loss_of: Callable, batches: list[np.ndarray]) -> None:
         for chosen in batches:
             loss_of(chosen).backward()
             steps[chosen_model].step()
@@ -83,29 +93,38 @@ def train_tokens(
         first, second = own_loss(peer_batches[0]), peer_loss(peer_batches[0])
     close = torch.isclose(first.float(), second.float(), rtol=2e-2 if half else 1e-4)
     require(bool(close), f"loss {first} but the released loop's {second}")
-
-    pairs = time_pairs(
+    return Training(
         lambda: one_pass(model, own_loss, own_batches),
         lambda: one_pass(eager, peer_loss, peer_batches),
-        repeats + 1,
-        device,
+        lengths,
+        model,
+        f"GPT-2 shape {layers} × {width}, V = {size}, SLD, AdamW, {utterances} utterances of "
+        f"LibriSpeech-like lengths, {int(lengths.sum())} tokens, peer in batches of {PEER_ROWS} × 1024; the "
+        "same loss",
     )
+
+
+def train_tokens(
+    repeats: int, *, bar: float = 4.0, device: str = "cpu", half: bool = False, **sizes: int
+) -> Row:
+    """Real (useful) tokens a second of `training`."""
+    case = training(device=device, half=half, **sizes)
+    pairs = time_pairs(case.ours, case.peer, repeats + 1, device)
     pairs = Pairs(pairs.ours[1:], pairs.peer[1:])  # the first makes the optimisers' states
-    flops = FlopCounter(model).training(lengths, int(lengths.sum()) - utterances)
+    tokens = int(case.lengths.sum())
+    flops = FlopCounter(case.model).training(case.lengths, tokens - len(case.lengths))
     return rate_row(
         "train_tokens",
         "released loop, padded to 1024, eager attention",
         pairs,
-        items=int(lengths.sum()),
+        items=tokens,
         unit="tokens/s",
         bar=bar,
         device=device,
         limit_share=limit_share(
             flops, float(np.median(pairs.ours)), device, torch.bfloat16 if half else torch.float32
         ),
-        description=f"GPT-2 shape {layers} × {width}, V = {size}, SLD, AdamW, {utterances} utterances of "
-        f"LibriSpeech-like lengths, {int(lengths.sum())} tokens, peer in batches of {PEER_ROWS} × 1024; the "
-        "same loss. Limit: the model's FLOPs on real tokens (MFU)",
+        description=f"{case.sizes}. Limit: the model's FLOPs on real tokens (MFU)",
     )
 
 
