@@ -1,5 +1,6 @@
 """utils/run.py with real processes: logs, results, throttling, GPUs, and nothing left behind."""
 
+import functools
 import json
 import os
 import signal
@@ -53,7 +54,9 @@ def start_tree(
         f"JOB=1:{tasks}",
     ]
     command += [str(tmp_path / "t.JOB.log"), "bash", "-c", prefix + TREE.format(pids=tmp_path / "pids")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # the tests may run under nohup, which run.py would respect
+    heard = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     files = [tmp_path / f"pids.{index}" for index in range(1, tasks + 1)]
     wait_for(lambda: all(file.exists() for file in files))
     return process, [int(pid) for file in files for pid in file.read_text().split()]
