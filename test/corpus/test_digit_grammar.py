@@ -47,6 +47,7 @@ def test_the_perplexity_is_that_of_all_strings_and_under_four(table, monkeypatch
     assert digit_grammar.conditional_perplexity() == pytest.approx(2.4857, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_drawn_strings_follow_the_grammar_and_the_control_does_not(table):
     drawn, control = (
         [digit_grammar.draw(random.Random(f"{which} {i}"), which) for i in range(3000)]

@@ -122,6 +122,7 @@ def test_the_rest_is_not_tried_when_all_fail(run_py, tmp_path):
     assert len(list((tmp_path / "log").glob("*.log"))) <= 5
 
 
+@pytest.mark.slow
 def test_no_more_tasks_run_at_once_than_asked(run_py, tmp_path):
     (tmp_path / "now").mkdir()
     script = "touch now/JOB; ls now | wc -l; sleep 0.2; rm now/JOB"
@@ -207,6 +208,7 @@ def test_code_85_runs_a_task_again_and_its_log_keeps_both_runs(run_py, tmp_path)
     assert "\nthis is 1\n" in log and "\nthis is 2\n" in log
 
 
+@pytest.mark.slow
 def test_a_task_that_asks_again_and_again_without_progress_is_given_up(run_py, tmp_path):
     done = run_py("--retries", "2", "r.log", "bash", "-c", "echo run >> runs; exit 85")
     assert done.returncode == 1
@@ -214,12 +216,14 @@ def test_a_task_that_asks_again_and_again_without_progress_is_given_up(run_py, t
     assert len((tmp_path / "runs").read_text().split()) == 3
 
 
+@pytest.mark.slow
 def test_usr1_goes_to_the_command_alone_and_it_may_ask_for_another_run(run_py, tmp_path):
     script = "[ ! -e saved ] || exit 0; trap 'touch saved; exit 85' USR1; kill -USR1 $PPID; sleep 5"
     assert run_py("u.log", "bash", "-c", script).returncode == 0
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_task_has_its_grace_and_is_not_run_again(repo_root, tmp_path):
     script = (
         f"cd {tmp_path}; trap 'sleep 1; touch saved; exit 85' TERM; touch on; while :; do sleep 0.1; done"

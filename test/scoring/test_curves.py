@@ -56,6 +56,7 @@ def test_the_best_value_is_a_number_even_where_training_diverged():
     assert final_and_best(curve, larger_is_better=True)["best"] == 2.0
 
 
+@pytest.mark.slow
 def test_curves_of_all_objectives_are_drawn_and_missing_ones_named(tmp_path, make_run):
     common = {"wrong": 0.1, "sets": (), "dev_set": "dev_other"}
     for index, row in enumerate(("none", "ce", "sld")):

@@ -103,6 +103,7 @@ def figures(directory) -> dict:
     return checkpoints.load_checkpoint(directory)["reporter"]["stats"]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_writes_what_inference_reads(ctc_config, command, tmp_path) -> None:
     from espnet_sld.inference.ctc_checkpoint import load_ctc
 

@@ -49,6 +49,7 @@ def test_the_code_that_asks_for_another_start_is_the_one_that_submitters_know() 
     ],
     ids=["plain", "accumulated", "workers", "whole_passes"],
 )
+@pytest.mark.slow
 def test_killed_or_stopped_at_any_place_it_ends_with_the_same_parameters(
     runs, small, command, tmp_path, monkeypatch, changes
 ) -> None:

@@ -32,6 +32,7 @@ def prompts(speech2text, recipe):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_greedy_hypotheses_of_plain_transformers_are_ours(recipe, packed, exported, name):
     speech2text = espnet_sld.Speech2Text.from_pretrained(packed(name))
     files, given = prompts(speech2text, recipe)

@@ -125,6 +125,7 @@ def test_a_pack_goes_to_the_hub_and_comes_back_by_name(packed, recipe, hub):
     assert [result.text for result in ours] == [result.text for result in theirs]
 
 
+@pytest.mark.slow
 def test_what_the_hub_changed_is_refused(packed, hub):
     upload(packed("plain"), "user/digits", endpoint=hub.url, token="hf_test")
     hub.repos["user/digits"]["config.json"] += b" "

@@ -57,6 +57,7 @@ def test_a_model_that_nobody_publishes_needs_a_source():
         build_frontend("hubert_large_ll160k/23")
 
 
+@pytest.mark.slow
 def test_offline_the_file_the_address_and_the_ways_out_are_named(repo_root, tmp_path):
     said = build_elsewhere("wavlm_large/23", repo_root, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     for part in (
@@ -69,6 +70,7 @@ def test_offline_the_file_the_address_and_the_ways_out_are_named(repo_root, tmp_
         assert part in said
 
 
+@pytest.mark.slow
 def test_what_is_in_the_hubs_cache_serves_offline_with_its_revision(repo_root, checkpoint, tmp_path):
     repository = tmp_path / "hub" / "models--s3prl--converted_ckpts"
     (repository / "snapshots" / COMMIT).mkdir(parents=True)
