@@ -44,7 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("reading audio")
     group.add_argument("--device", default="cpu", help="cpu or cuda, for front-end and fit (torch)")
     group.add_argument(
-        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 30, on a GPU 300"
+        "--batch_seconds", type=float, default=0.0, help="padded seconds of a batch; 0: 8, on a GPU 300"
     )
     group.add_argument(
         "--reader_threads", type=int, default=0, help="recordings decoded at once; 0: 1, for a GPU 4"

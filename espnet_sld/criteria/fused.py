@@ -20,8 +20,8 @@ from espnet_sld.criteria.smoothing import SmoothedLabel, smoothed_label
 CE_TEXT, CE_SPEECH, CE_SMOOTHED, KL, ACC_TEXT, ACC_SPEECH = range(6)
 NUM_SUMS = 6
 
-CHUNK_BYTES = {"cpu": 1 << 25}  # logits at once; the scratch memory of both passes is a few times this
-DEVICE_CHUNK_BYTES = 1 << 28  # smaller ones would leave a GPU waiting for its next kernel
+CPU_CHUNK_BYTES = 1 << 25  # logits at once; the scratch memory of both passes is a few times this
+GPU_CHUNK_BYTES = 1 << 28  # smaller ones would leave a GPU waiting for its next kernel
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _FusedSums(torch.autograd.Function):
             number, size = hidden.size(0), matrix.size(0)
             differentiated = any(ctx.needs_input_grad[:2])
             row_bytes = size * exact.itemsize
-            at_once = CHUNK_BYTES.get(hidden.device.type, DEVICE_CHUNK_BYTES)
+            at_once = CPU_CHUNK_BYTES if hidden.device.type == "cpu" else GPU_CHUNK_BYTES
             chunk = max(1, min(at_once, settings.max_logits_bytes) // row_bytes)
             cast_hidden, cast_matrix = hidden.to(multiply), matrix.to(multiply)
             classes = matrix if settings.smooth_all_classes else matrix[settings.pieces]

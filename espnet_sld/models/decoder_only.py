@@ -11,12 +11,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache
 
 from espnet_sld.models.backbone import position_limit
-from espnet_sld.models.kv_cache import roomy_cache
+from espnet_sld.models.kv_cache import CHUNK, roomy_cache
 
 if TYPE_CHECKING:
     from espnet_sld.models.quick_decoder import QuickDecoder
-
-CHUNK = 1024  # padded tokens of prompts that a CPU reads at once: more leave its caches
 
 
 @dataclass

@@ -9,6 +9,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer
 
+CHUNK = 1024  # tokens of prompts, with what padding is read, that a CPU reads at once: more leave its caches
+
 
 class RoomyLayer(DynamicLayer):
     """One attention layer's keys and values, (B, H, S, D) views of buffers for more rows and places.

@@ -12,6 +12,8 @@ from transformers.models.gpt2 import modeling_gpt2 as gpt2
 from transformers.models.llama import modeling_llama as llama
 from transformers.pytorch_utils import Conv1D
 
+from espnet_sld.models.quick_layers import Unary, affine, layer_norm, linear
+
 PARTS = {
     *(llama.LlamaModel, llama.LlamaDecoderLayer, llama.LlamaAttention, llama.LlamaMLP, llama.LlamaRMSNorm),
     *(gpt2.GPT2Model, gpt2.GPT2Block, gpt2.GPT2Attention, gpt2.GPT2MLP, nn.LayerNorm, Conv1D),
@@ -25,7 +27,6 @@ ACTIVATIONS = {  # in one operation
 # Hooks from there do nothing in eval mode, or nothing that is not asked for.
 QUIET = {"espnet_sld.models.backbone", "transformers.utils.output_capturing"}
 
-Unary = Callable[[Tensor], Tensor]
 Into = Callable[[Tensor, Tensor], Tensor]  # (sum, x) → sum, with the product of x added in place
 Rotation = tuple[Tensor, Tensor] | None  # cosine and signed sine (N, 1, d) of N positions
 
@@ -126,7 +127,7 @@ def parts_of(backbone: PreTrainedModel) -> Parts:
         blocks = [_llama_block(layer) for layer in model.layers]
         return Parts(model.embed_tokens.weight, None, model.rotary_emb, blocks, _rms_norm(model.norm))
     blocks = [_gpt2_block(layer) for layer in model.h]
-    return Parts(model.wte.weight, model.wpe.weight, None, blocks, _layer_norm(model.ln_f))
+    return Parts(model.wte.weight, model.wpe.weight, None, blocks, layer_norm(model.ln_f))
 
 
 def rotate(x: Tensor, rotation: Rotation, size: int) -> Tensor:
@@ -140,21 +141,11 @@ def rotate(x: Tensor, rotation: Rotation, size: int) -> Tensor:
     return x
 
 
-# Functions with their tensors: a module's call and look-ups cost as much as a small product.
-def _affine(weight: Tensor, bias: Tensor | None) -> Unary:
-    """By a weight (D, E): as Conv1D's, or a linear layer's transposed."""
-    return (lambda x: x @ weight) if bias is None else (lambda x: torch.addmm(bias, x, weight))
-
-
 def _into(weight: Tensor, bias: Tensor | None) -> Into:
+    """By a weight (D, E): as Conv1D's, or a linear layer's transposed."""
     if bias is None:
         return lambda total, x: total.addmm_(x, weight)
     return lambda total, x: total.addmm_(x, weight).add_(bias)
-
-
-def _layer_norm(module: nn.LayerNorm) -> Unary:
-    shape, weight, bias, eps = module.normalized_shape, module.weight, module.bias, module.eps
-    return lambda x: F.layer_norm(x, shape, weight, bias, eps)
 
 
 def _rms_norm(module: llama.LlamaRMSNorm) -> Unary:
@@ -169,18 +160,14 @@ def _rms_norm(module: llama.LlamaRMSNorm) -> Unary:
 
 def _llama_block(layer: llama.LlamaDecoderLayer) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
-    query, key, value, out = (
-        (part.weight.T, part.bias)
-        for part in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
-    )
-    gate, up = (_affine(part.weight.T, part.bias) for part in (mlp.gate_proj, mlp.up_proj))
+    gate, up = linear(mlp.gate_proj), linear(mlp.up_proj)
     activation = ACTIVATIONS.get(type(mlp.act_fn), mlp.act_fn)
     return Block(
         norm=_rms_norm(layer.input_layernorm),
-        queries=_affine(*query),
-        keys=_affine(*key),
-        values=_affine(*value),
-        add_attention=_into(*out),
+        queries=linear(attention.q_proj),
+        keys=linear(attention.k_proj),
+        values=linear(attention.v_proj),
+        add_attention=_into(attention.o_proj.weight.T, attention.o_proj.bias),
         feed_norm=_rms_norm(layer.post_attention_layernorm),
         feed=lambda x: activation(gate(x)).mul_(up(x)),
         add_feed=_into(mlp.down_proj.weight.T, mlp.down_proj.bias),
@@ -192,16 +179,16 @@ def _llama_block(layer: llama.LlamaDecoderLayer) -> Block:
 
 def _gpt2_block(layer: gpt2.GPT2Block) -> Block:
     attention, mlp = layer.attn, layer.mlp
-    weights = attention.c_attn.weight.chunk(3, 1)
-    queries, keys, values = map(_affine, weights, attention.c_attn.bias.chunk(3))
-    first, activation = _affine(mlp.c_fc.weight, mlp.c_fc.bias), ACTIVATIONS.get(type(mlp.act), mlp.act)
+    weights = attention.c_attn.weight.T.chunk(3)
+    queries, keys, values = map(affine, weights, attention.c_attn.bias.chunk(3))
+    first, activation = affine(mlp.c_fc.weight.T, mlp.c_fc.bias), ACTIVATIONS.get(type(mlp.act), mlp.act)
     return Block(
-        norm=_layer_norm(layer.ln_1),
+        norm=layer_norm(layer.ln_1),
         queries=queries,
         keys=keys,
         values=values,
         add_attention=_into(attention.c_proj.weight, attention.c_proj.bias),
-        feed_norm=_layer_norm(layer.ln_2),
+        feed_norm=layer_norm(layer.ln_2),
         feed=lambda x: activation(first(x)),
         add_feed=_into(mlp.c_proj.weight, mlp.c_proj.bias),
         key_heads=attention.num_heads,

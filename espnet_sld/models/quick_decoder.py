@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from espnet_sld.models.kv_cache import CHUNK
 from espnet_sld.models.quick_blocks import Rotation, parts_of, rotate
 
 QUERIES = 64  # that a CPU's attention takes at once
-CHUNK = 1024  # tokens of prompts that a CPU reads at once: more leave its caches
 
 
 class Group(NamedTuple):

@@ -167,12 +167,13 @@ def _entry(values: Any) -> list[DataSet]:
     if unknown:
         raise InputError(f"unknown key {', '.join(unknown)}; known: {', '.join((*OPTIONS, *FIELDS))}")
     files = {field: str(values[field]) for field in FIELDS if values.get(field)}
+    only, group = values.get("only"), values.get("portion_group", ANY_SPEED)
     common = {
         "weight": _weight(values.get("weight", 1.0)),
-        "only": _only(values.get("only")),
+        "only": None if only is None else _expression("only", only),
         "portion": _portion(values.get("portion", 1.0)),
         "portion_seed": int(values.get("portion_seed", 0)),
-        "portion_group": _group(values.get("portion_group", ANY_SPEED)),
+        "portion_group": _expression("portion_group", group, with_group=True),
     }
     if not values.get("unlabelled", False):
         if "task" not in values:
@@ -225,19 +226,12 @@ def _portion(value: Any) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _only(value: Any) -> str | None:
+def _expression(key: str, value: Any, with_group: bool = False) -> str:
+    """The value of a key that must be a regular expression, and have a group where one is needed."""
     try:
-        if value is None or (isinstance(value, str) and value and re.compile(value)):
+        if isinstance(value, str) and value and (re.compile(value).groups or not with_group):
             return value
     except re.error as error:
-        raise InputError(f"only '{value}': no regular expression ({error})") from None
-    raise InputError(f"only must be a regular expression, not '{value}'")
-
-
-def _group(value: Any) -> str:
-    try:
-        if isinstance(value, str) and re.compile(value).groups:
-            return value
-    except re.error as error:
-        raise InputError(f"portion_group '{value}': no regular expression ({error})") from None
-    raise InputError(f"portion_group must be a regular expression with a group, not '{value}'")
+        raise InputError(f"{key} '{value}': no regular expression ({error})") from None
+    wanted = "a regular expression with a group" if with_group else "a regular expression"
+    raise InputError(f"{key} must be {wanted}, not '{value}'")

@@ -1,6 +1,5 @@
 """A Conformer's forward for inference alone: ESPnet's parameters in fewer operations."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Unary = Callable[[Tensor], Tensor]
+from espnet_sld.models.quick_layers import Unary, affine, layer_norm, linear
 
 
 def is_covered(encoder: nn.Module) -> bool:
@@ -58,13 +57,13 @@ class Attention:
 
     def __init__(self, block: EncoderLayer):
         module = block.self_attn
-        self.heads, self.norm = module.h, _norm(block.norm_mha)
+        self.heads, self.norm = module.h, layer_norm(block.norm_mha)
         scale = module.d_k**-0.5
         q, k, v = module.linear_q, module.linear_k, module.linear_v
         weight = torch.cat([q.weight * scale, q.weight * scale, k.weight, v.weight])  # (4D, D)
         biased = [(q.bias + bias.flatten()) * scale for bias in (module.pos_bias_u, module.pos_bias_v)]
-        self.project = _affine(weight, torch.cat([*biased, k.bias, v.bias]))
-        self.out = _linear(module.linear_out)
+        self.project = affine(weight, torch.cat([*biased, k.bias, v.bias]))
+        self.out = linear(module.linear_out)
 
     def __call__(self, x: Tensor, places: Tensor, hidden: Tensor | None) -> Tensor:
         """x (B, T, D) with what attention adds.
@@ -93,9 +92,9 @@ class Convolution:
 
     def __init__(self, block: EncoderLayer):
         module = block.conv_module
-        self.norm, self.inner_norm = _norm(block.norm_conv), _channel_norm(module.norm)
+        self.norm, self.inner_norm = layer_norm(block.norm_conv), _channel_norm(module.norm)
         self.first, self.second = (
-            _affine(layer.weight[..., 0].contiguous(), layer.bias)
+            affine(layer.weight[..., 0].contiguous(), layer.bias)
             for layer in (module.pointwise_conv1, module.pointwise_conv2)
         )
         depthwise = module.depthwise_conv
@@ -124,7 +123,7 @@ class QuickBlock:
         self.attention = Attention(block)
         self.convolution = Convolution(block) if block.conv_module is not None else None
         self.feed = _feed(block.norm_ff, block.feed_forward, block.ff_scale)
-        self.finish = _norm(block.norm_final) if block.conv_module is not None else None
+        self.finish = layer_norm(block.norm_final) if block.conv_module is not None else None
 
     def __call__(self, x: Tensor, places: Tensor, hidden: Tensor | None) -> Tensor:
         """The block's output (B, T, D); arguments as `Attention`'s."""
@@ -149,7 +148,7 @@ class QuickConformer:
         self.blocks = [QuickBlock(block) for block in blocks]
         self.heads = blocks[0].self_attn.h
         self.positions = torch.cat([block.self_attn.linear_pos.weight for block in blocks])  # (N·D, D)
-        self.after_norm = _norm(encoder.after_norm)
+        self.after_norm = layer_norm(encoder.after_norm)
 
     def __call__(
         self,
@@ -178,24 +177,10 @@ class QuickConformer:
         return self.after_norm(x), intermediates
 
 
-# Functions with their tensors: a module's call and look-ups cost as much as a small product.
-def _affine(weight: Tensor, bias: Tensor | None) -> Unary:
-    return lambda x: F.linear(x, weight, bias)
-
-
-def _linear(module: nn.Linear) -> Unary:
-    return _affine(module.weight, module.bias)
-
-
-def _norm(module: nn.LayerNorm) -> Unary:
-    shape, weight, bias, eps = module.normalized_shape, module.weight, module.bias, module.eps
-    return lambda x: F.layer_norm(x, shape, weight, bias, eps)
-
-
 def _channel_norm(module: nn.Module) -> Unary:
     """Over the last dimension: a layer norm, or ESPnet's batch norm with its running statistics."""
     if isinstance(module, nn.LayerNorm):
-        return _norm(module)
+        return layer_norm(module)
     return lambda x: module(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -204,5 +189,5 @@ def _activation(module: nn.Module) -> Unary:
 
 
 def _feed(norm: nn.LayerNorm, module: PositionwiseFeedForward, scale: float) -> Feed:
-    first, second = _linear(module.w_1), _linear(module.w_2)
-    return Feed(_norm(norm), first, _activation(module.activation), second, scale)
+    first, second = linear(module.w_1), linear(module.w_2)
+    return Feed(layer_norm(norm), first, _activation(module.activation), second, scale)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+# Padded seconds that a front-end gets at once unless told otherwise; more leave a CPU's caches.
+CPU_SECONDS, GPU_SECONDS = 8.0, 300.0
 WINDOW = 8  # batches' worth of audio that is sorted by length
 OVERHEAD = 0.03  # what a batch costs besides its samples, as a share of the budget
 

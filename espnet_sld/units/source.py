@@ -15,13 +15,13 @@ from espnet_sld.corpus.checks import file_of, is_pipe
 from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.errors import InputError
 from espnet_sld.units import resample
-from espnet_sld.units.batches import WINDOW, padded_batches, windows
+from espnet_sld.units.batches import CPU_SECONDS, GPU_SECONDS, WINDOW, padded_batches, windows
 from espnet_sld.units.frontends.base import FrontEnd
 from espnet_sld.units.reader import Wave, in_background, read_waves
 from espnet_sld.units.short import nominally_short, too_short
 
 AUDIO_TABLES = ("wav.scp", "segments", "utt2speed")
-CPU, GPU = (8.0, 1), (300.0, 4)  # padded seconds of a batch (more leave a CPU's caches), reading threads
+CPU, GPU = (CPU_SECONDS, 1), (GPU_SECONDS, 4)  # padded seconds of a batch, reading threads
 
 
 @dataclass(frozen=True)

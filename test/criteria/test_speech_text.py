@@ -135,7 +135,7 @@ def test_chunks_change_neither_parts_nor_gradients(objective, kept, monkeypatch)
     row = 8 * (TEXT + SPEECH + 2)
     whole, chunked = criterion(objective), criterion(objective, max_logits_bytes=kept * row)
     expected = whole(hidden, matrix, tokens, kinds)
-    monkeypatch.setitem(fused.CHUNK_BYTES, "cpu", 3 * row)
+    monkeypatch.setattr(fused, "CPU_CHUNK_BYTES", 3 * row)
     found = chunked(hidden, matrix, tokens, kinds)
     for name, part in expected.items():
         torch.testing.assert_close(found[name].sum, part.sum, rtol=1e-13, atol=1e-13)

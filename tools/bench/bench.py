@@ -39,7 +39,7 @@ ROWS: dict[str, Bench] = {
     "objective_memory": Bench("rows_training", SMALL_LOSS, GPU_LOSS),
     "train_tokens": Bench(
         "rows_steps",
-        {**SMALL_LOSS, "utterances": 2, "layers": 1, "heads": 2},
+        {**SMALL_LOSS, "layers": 1, "heads": 2},
         {
             "utterances": 128,
             "width": 1024,

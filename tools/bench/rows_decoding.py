@@ -1,7 +1,7 @@
 """Rows of decoding."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ TEXT_END, SPEECH_END = TEXT, TEXT + 1
 PAD = 1
 
 
-def random_llama(width: int = 128, layers: int = 4) -> DecoderOnlyLM:
+def random_llama(width: int, layers: int) -> DecoderOnlyLM:
     """The mini recipe's shape with random weights, peaked enough that float32 rounding decides nothing."""
     torch.manual_seed(0)
     conf = {
@@ -79,7 +79,9 @@ class Case(NamedTuple):
         return found
 
 
-def case(utterances: int, width: int, layers: int, end_gain: float, device: str = "cpu") -> Case:
+def case(
+    utterances: int, *, width: int = 128, layers: int = 4, end_gain: float = 1.5, device: str = "cpu"
+) -> Case:
     """Random utterances of LibriSpeech-like lengths.
 
     Nothing is restricted to text ids, so that the peers pay for no logits processor; all stop at the end
@@ -118,17 +120,9 @@ def _row(step: str, peer_name: str, bar: float, repeats: int, data: Case, peer: 
     )
 
 
-def decode_hf1(
-    repeats: int,
-    *,
-    utterances: int = 32,
-    width: int = 128,
-    layers: int = 4,
-    end_gain: float = 1.5,
-    device: str = "cpu",
-) -> Row:
+def decode_hf1(repeats: int, *, utterances: int = 32, **sizes: Any) -> Row:
     """Hugging Face's `generate`, one utterance at a time."""
-    data = case(utterances, width, layers, end_gain, device)
+    data = case(utterances, **sizes)
 
     def peer() -> list[tuple[list[int], bool]]:
         return [found for i in range(utterances) for found in data.hugging_face(i, i + 1)]
@@ -137,18 +131,9 @@ def decode_hf1(
     return _row("decode_hf1", name, 5.0, repeats, data, peer, "")
 
 
-def decode_hf_batched(
-    repeats: int,
-    *,
-    utterances: int = 32,
-    width: int = 128,
-    layers: int = 4,
-    end_gain: float = 1.5,
-    batch: int = 32,
-    device: str = "cpu",
-) -> Row:
+def decode_hf_batched(repeats: int, *, utterances: int = 32, batch: int = 32, **sizes: Any) -> Row:
     """The same in batches, padded on the left, each going on until its last utterance ends."""
-    data = case(utterances, width, layers, end_gain, device)
+    data = case(utterances, **sizes)
 
     def peer() -> list[tuple[list[int], bool]]:
         return [h for i in range(0, utterances, batch) for h in data.hugging_face(i, i + batch)]
@@ -157,17 +142,9 @@ def decode_hf_batched(
     return _row("decode_hf_batched", name, 1.3, repeats, data, peer, "")
 
 
-def decode_released(
-    repeats: int,
-    *,
-    utterances: int = 4,
-    width: int = 128,
-    layers: int = 4,
-    end_gain: float = 1.5,
-    device: str = "cpu",
-) -> Row:
+def decode_released(repeats: int, *, utterances: int = 4, **sizes: Any) -> Row:
     """The released code's way: no end token, so all go on to position 1024, and are cut after."""
-    data = case(utterances, width, layers, end_gain, device)
+    data = case(utterances, **sizes)
 
     def peer() -> list[tuple[list[int], bool]]:
         return [found for i in range(utterances) for found in data.hugging_face(i, i + 1, stop=False)]

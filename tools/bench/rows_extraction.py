@@ -1,17 +1,17 @@
 """Row of units: waveforms → a self-supervised model's frames → cluster ids."""
 
 import tempfile
+from typing import Any
 
 import numpy as np
 import torch
 from measure import Row, rate_row, require, time_pairs
 
-from espnet_sld.units.batches import padded_batches
+from espnet_sld.units.batches import CPU_SECONDS, GPU_SECONDS, padded_batches
 from espnet_sld.units.frontends import build_frontend
 from espnet_sld.units.kmeans import KMeans
 
 RATE = 16_000
-BUDGET = {"cpu": 8.0, "cuda": 300.0}  # padded seconds of a batch, as the extraction stage has them
 
 
 def random_hubert(folder: str, width: int, layers: int) -> None:
@@ -65,7 +65,7 @@ def units(
     centroids += 0.05 * rng.standard_normal(centroids.shape).astype(np.float32)
     kmeans = KMeans(centroids)
     transposed, norms = centroids.T, np.square(centroids).sum(axis=1)
-    budget = int(BUDGET[device] * RATE)
+    budget = int((CPU_SECONDS if device == "cpu" else GPU_SECONDS) * RATE)  # as the extraction stage has it
 
     def ours() -> list[np.ndarray]:
         found: list[np.ndarray | None] = [None] * utterances
@@ -105,7 +105,7 @@ def units(
     )
 
 
-def units_short(repeats: int, *, utterances: int = 120, seconds: float = 0.5, **sizes) -> Row:
+def units_short(repeats: int, *, utterances: int = 120, seconds: float = 0.5, **sizes: Any) -> Row:
     """The same with utterances of 0.15 to 0.85 s, as single digits or commands are."""
     return units(repeats, utterances=utterances, seconds=seconds, step="units_short", **sizes)
 

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from bench import LIBRARIES, ROWS
+
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm"),
     "attention in one operation": ("_scaled_dot_product",),
@@ -24,7 +26,7 @@ def group_of(operation: str) -> str:
     """The group of an operation's name, e.g. `aten::mm`."""
     name = operation.removeprefix("aten::")
     for group, starts in GROUPS.items():
-        if any(name == start or name.startswith(f"{start}_") or name == f"{start}_" for start in starts):
+        if any(name == start or name.startswith(f"{start}_") for start in starts):
             return group
         if group == "attention in one operation" and name.startswith(starts):
             return group
@@ -51,9 +53,8 @@ def cases(*, tiny: bool = False) -> dict[str, Callable[[], Any]]:
     from rows_decoding import case
     from rows_steps import training
 
-    small = {"utterances": 2, "width": 32, "layers": 1}
-    trained = training(**(small if tiny else {}), **({"heads": 2} if tiny else {}))
-    decoded = case(**(small if tiny else {"utterances": 12, "width": 128, "layers": 4}), end_gain=1.5)
+    trained = training(**(ROWS["train_tokens"].tiny if tiny else {}))
+    decoded = case(**(ROWS["decode_hf1"].tiny if tiny else {"utterances": 12}))
 
     @torch.inference_mode()
     def one_by_one() -> None:
@@ -81,5 +82,5 @@ def main(*, tiny: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ.update(dict.fromkeys(LIBRARIES, "1"))  # before numpy and torch load
     sys.exit(main(tiny="--tiny" in sys.argv[1:]))
