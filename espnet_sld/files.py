@@ -49,6 +49,28 @@ def write_json(path: str | os.PathLike, value: Any, *, indent: int | None = 1, *
         stream.write("\n")
 
 
+def read_json(path: str | os.PathLike, *, other: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        other: what is returned for JSON that is no object; None: that is an error.
+
+    Raises:
+        InputError: the file is missing, not JSON, or no object.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it first") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); delete it and run its stage again") from None
+    if isinstance(values, dict):
+        return values
+    if other is None:
+        raise InputError(f"{path}: expected a JSON object, found a {type(values).__name__}")
+    return other
+
+
 def read_table(path: str | os.PathLike, *, allow_empty_value: bool = False) -> dict[str, str]:
     """Read `key value…` lines into a dictionary, in file order.
 

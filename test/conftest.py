@@ -46,6 +46,12 @@ def small_report(load_file, repo_root: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def small_tasks(load_file, repo_root: Path) -> ModuleType:
+    """The makers of recipes with a CTC ablation and with models of four tasks, `small_tasks.py`."""
+    return load_file(repo_root / "test" / "small_tasks.py")
+
+
+@pytest.fixture(scope="session")
 def train_byte_level() -> Callable:
     """Trains a small byte-level BPE like GPT-2's on lines of text: a Hugging Face tokenizer, to be saved."""
 
@@ -72,6 +78,19 @@ def start_browser(repo_root: Path) -> Callable:
         warnings.warn(f"NO BROWSER: the tests of pages are skipped: {reason}", stacklevel=1)
         pytest.skip(f"no browser: {reason}")
     return Chromium
+
+
+@pytest.fixture(scope="module")
+def browser(start_browser, tmp_path_factory):
+    """A running browser with a profile of its own."""
+    with start_browser(tmp_path_factory.mktemp("browser") / "profile") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def reader(load_file, repo_root: Path) -> ModuleType:
+    """What a reader of report.html does in the browser, `report_reader.py`."""
+    return load_file(repo_root / "test" / "report_reader.py")
 
 
 @pytest.fixture(scope="session")

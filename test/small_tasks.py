@@ -60,7 +60,8 @@ def make_ctc(folder: Path, fsdd_dir: Path, runs: tuple[str, ...] = CTC_RUNS) -> 
             out = run / "decode_greedy" / part
             write_table(out / "text", _misheard(reference, EVERY[int(seed)] + ("kd" in row)))
             meta = {**COMMON, "objective": row, "model": "conformer", "n_params": 777, "audio_seconds": 20.0,
-                    "decode_seconds": 0.017, "decode_cpu_seconds": 0.03, "too_short": 0}  # fmt: skip
+                    "decode_seconds": 0.017, "decode_cpu_seconds": 0.03, "device": "cpu",
+                    "too_short": 0}  # fmt: skip
             score_set(out / "text", reference, out, meta, utt2spk=reference.parent / "utt2spk")
     write_json(
         table / "soft_labels" / "train.safetensors.report.json",

@@ -30,7 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    from espnet_sld.scoring.result import read_json, score_set
+    from espnet_sld.files import read_json
+    from espnet_sld.scoring.result import score_set
     from espnet_sld.scoring.results_md import results_table
 
     decode_json = _given_or_found(args.decode_json, args.out_dir / "decode.json")

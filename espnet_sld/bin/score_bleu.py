@@ -30,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    from espnet_sld.scoring.result import read_json
+    from espnet_sld.files import read_json
     from espnet_sld.scoring.translation import score_translations
 
     usual = args.out_dir / "decode.json"

@@ -30,8 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
+    from espnet_sld.files import read_json
     from espnet_sld.scoring.captions import score_captions
-    from espnet_sld.scoring.result import read_json
 
     usual = args.out_dir / "decode.json"
     report = args.decode_json or (usual if usual.is_file() else None)

@@ -32,8 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.corpus.audio import utterances
     from espnet_sld.corpus.data_dir import DataDir
     from espnet_sld.errors import InputError
-    from espnet_sld.files import write_json
-    from espnet_sld.scoring.result import read_json
+    from espnet_sld.files import read_json, write_json
     from espnet_sld.scoring.speech_distance import report
     from espnet_sld.vocoder.mel import MelConf, log_mel
 

@@ -1,6 +1,6 @@
 """Declared contrasts of two rows, about methods where seeds allow it, else about two trained models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,13 +27,27 @@ def contrast_rows(
     models (`compare_models`), and `about` says so. None: not tested.
     """
     entries = [_contrast(runs, *pair, name, resamples=resamples, seed=seed) for pair in pairs]
+    judge(entries, margin)
+    return entries
+
+
+def judge(entries: Sequence[dict[str, Any]], margin: float) -> None:
+    """Put Holm's p and the verdict into the entries that have a `Difference`, which becomes JSON values."""
     tested = [entry for entry in entries if entry["difference"] is not None]
     adjusted = holm([entry["difference"].p for entry in tested])
     for entry, p_holm in zip(tested, adjusted, strict=True):
         difference = entry["difference"]
         entry |= {"p_holm": p_holm, "verdict": verdict(difference, p_holm, margin)}
         entry["difference"] = asdict(difference)
-    return entries
+
+
+def contrast_parts(table: Mapping[str, Any]) -> list[str]:
+    """Heading, contrasts and their explanation, in markdown; nothing if a table or a study has none."""
+    entries, settings = table["contrasts"], table["settings"]
+    if not entries:
+        return []
+    explanation = explain_contrasts(entries, margin=settings["margin"], resamples=settings["resamples"])
+    return ["## Contrasts, declared beforehand", render_contrasts(entries), explanation]
 
 
 def render_contrasts(entries: Sequence[dict[str, Any]]) -> str:

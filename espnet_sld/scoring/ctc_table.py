@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from espnet_sld.scoring.contrasts import contrast_rows, explain_contrasts, render_contrasts
+from espnet_sld.scoring.contrasts import contrast_parts, contrast_rows
+from espnet_sld.scoring.environment import code_words
 from espnet_sld.scoring.markdown import counted, markdown_table, number
-from espnet_sld.scoring.result import Result, read_result
+from espnet_sld.scoring.result import read_result
 from espnet_sld.scoring.results_md import is_development
 from espnet_sld.scoring.runs import Runs, read_runs, run_directories
-from espnet_sld.scoring.study import cell, count_words, wer_words
+from espnet_sld.scoring.study import cell, count_words, seeds_of, wer_words
 
 ROWS = {
     "ctc": "CTC",
@@ -77,16 +78,9 @@ def speeds(
             paths = [directory / tag / name / "result.json" for directory in directories]
             results = [read_result(path) for path in paths if path.is_file()]
             results = [result for result in results if result.rtf is not None]
-            measured = [result.rtf for result in results], [_cpu_rtf(result) for result in results]
+            measured = [result.rtf for result in results], [result.cpu_rtf for result in results]
             found[row][heading] = Speed(*map(_mean_of_all, measured))
     return found
-
-
-def _cpu_rtf(result: Result) -> float | None:
-    seconds = result.extra.get("decode_cpu_seconds")
-    if seconds is None or not result.audio_seconds or result.extra.get("device") != "cpu":
-        return None
-    return seconds / result.audio_seconds
 
 
 def _mean_of_all(values: Sequence[float | None]) -> float | None:
@@ -129,7 +123,7 @@ def build_ctc_table(
             "rtf": {heading: getattr(pair, clock) for heading, pair in speed.get(row, {}).items()},
             "rtf_wall": {heading: pair.wall for heading, pair in speed.get(row, {}).items()},
         }
-    table["git"] = sorted({run.git for done in runs.scored.values() for run in done.values() if run.git})
+    table["git"] = runs.revisions()
     table["settings"] = {"margin": margin, "resamples": resamples, "seed": seed}
     return table
 
@@ -143,7 +137,7 @@ def render_ctc_table(table: Mapping[str, Any]) -> str:
     header += ["parameters"] + [f"RTF, {heading}" for heading in headings]
     body, counts = [], []
     for row, values in rows.items():
-        seeds = sorted({seed for each in values["sets"].values() for seed in each["seeds"]})
+        seeds = seeds_of(values["sets"].values())
         line = [f"`{row}`", values["label"], ", ".join(map(str, seeds)) or "–"]
         line += [wer_words(each) for each in values["sets"].values()]
         line.append(" or ".join(map(counted, values["parameters"])) or "–")
@@ -158,16 +152,10 @@ def render_ctc_table(table: Mapping[str, Any]) -> str:
             f" RTF: {clock} in decoding a second of audio on `{table['speed_set']}`, from unit text or sound"
             " file to words, models loaded before."
         )
-    if table["git"]:
-        note += f" Code: {', '.join(revision[:10] + revision[40:] for revision in table['git'])}."
+    note = f"{note} {code_words(table['git'])}".rstrip()
     parts = [markdown_table(header, body, left=2), note, _ratios(rows)]
     parts += ["## Errors", markdown_table(["row", *(f"{name}: errors of words" for name in sets)], counts)]
-    if table["contrasts"]:
-        settings = table["settings"]
-        explanation = explain_contrasts(
-            table["contrasts"], margin=settings["margin"], resamples=settings["resamples"]
-        )
-        parts += ["## Contrasts, declared beforehand", render_contrasts(table["contrasts"]), explanation]
+    parts += contrast_parts(table)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

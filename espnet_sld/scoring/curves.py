@@ -30,6 +30,11 @@ class RunCurves:
     info: RunInfo
 
 
+def event_files(directory: str | os.PathLike) -> list[Path]:
+    """TensorBoard's files in a folder, sorted; none if it does not exist."""
+    return sorted(Path(directory).glob("events.out.tfevents.*"))
+
+
 def read_scalars(directory: str | os.PathLike) -> dict[str, Curve]:
     """All scalars of the event files in `directory`, in the order of steps.
 
@@ -41,8 +46,7 @@ def read_scalars(directory: str | os.PathLike) -> dict[str, Curve]:
     """
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    directory = Path(directory)
-    files = sorted(directory.glob("events.out.tfevents.*"))
+    files = event_files(directory)
     if not files:
         raise InputError(f"{directory}: no event files; train with use_tensorboard true (the default)")
     found: dict[str, dict[int, tuple[float, float]]] = {}
@@ -83,7 +87,7 @@ def read_run_curves(
         result[row] = {}
         for seed, directory in run_directories(runs_dir, run_pattern, row).items():
             events = directory / "tensorboard" / phase
-            if not any(events.glob("events.out.tfevents.*")):
+            if not event_files(events):
                 continue
             curves = read_scalars(events)
             if lacking := [part for part in parts if part not in curves]:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def git_revision(directory: str | os.PathLike | None = None) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{revision}-dirty" if changed else revision
+
+
+def short_revision(revision: str) -> str:
+    """Ten digits of a commit; `-dirty` stays."""
+    return revision[:10] + revision[40:]
+
+
+def code_words(revisions: Iterable[str]) -> str:
+    """What a table says of the code behind it: `Code: 0123456789, …`; nothing where it is not known."""
+    known = ", ".join(map(short_revision, revisions))
+    return f"Code: {known}." if known else ""
 
 
 def environment() -> dict[str, str]:

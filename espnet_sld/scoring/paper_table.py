@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from espnet_sld.scoring.contrasts import contrast_rows, explain_contrasts, render_contrasts
+from espnet_sld.scoring.environment import code_words
 from espnet_sld.scoring.markdown import markdown_table, number
 from espnet_sld.scoring.published import GROUPS, REFERENCES, SETS, SIGNIFICANT, TABLE1, TWO_RUNS
 from espnet_sld.scoring.runs import Runs
-from espnet_sld.scoring.study import NOT_RUN, cell, choice_words, count_words, wer_words
+from espnet_sld.scoring.study import NOT_RUN, cell, choice_words, count_words, seeds_of, wer_words
 from espnet_sld.scoring.table import LABELS
 
 CONTRASTS = tuple(SIGNIFICANT)
@@ -55,10 +56,7 @@ def build_paper_table(
                 entry["paper_significant"] = name in SIGNIFICANT[entry["first"], entry["second"]]
             contrasts += entries
         table["groups"][group] = {"rows": rows, "contrasts": contrasts, "spread": _spread(rows)}
-    revisions = {
-        run.git for runs in groups.values() for done in runs.scored.values() for run in done.values()
-    }
-    table["git"] = sorted(revision for revision in revisions if revision)
+    table["git"] = sorted({revision for runs in groups.values() for revision in runs.revisions()})
     return table
 
 
@@ -85,8 +83,7 @@ def render_paper_table(table: Mapping[str, Any]) -> str:
         else:
             parts.append("No contrast can be tested yet: `sld` needs a seed in common with `none` or `ce`.")
     parts += ["## Other published systems", _render_references()]
-    if table["git"]:
-        parts.append(f"Code: {', '.join(revision[:10] + revision[40:] for revision in table['git'])}.")
+    parts.append(code_words(table["git"]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -95,7 +92,7 @@ def _render_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     header += [heading for name in SETS for heading in (f"{name}: paper", "ours", "errors of words")]
     body = []
     for row in rows:
-        seeds = sorted({seed for values in row["sets"].values() for seed in values["seeds"]})
+        seeds = seeds_of(row["sets"].values())
         numeral, what = LABELS[row["name"]]
         line = [numeral, f"`{row['name']}`", what, ", ".join(map(str, seeds)) or "–"]
         for name in SETS:

@@ -1,7 +1,6 @@
 """One decoded set: `result.json`, counts per utterance, and the trn files for sclite."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write, read_table, write_json, write_table
+from espnet_sld.files import atomic_write, read_json, read_table, write_json, write_table
 from espnet_sld.scoring.environment import git_revision
 from espnet_sld.scoring.error_rates import count_character_errors, count_word_errors
 from espnet_sld.scoring.trn import read_pair, write_trn
@@ -51,6 +50,14 @@ class Result:
     seed: int | None = None
     checkpoint: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cpu_rtf(self) -> float | None:
+        """CPU seconds of all threads a second of audio; None where it is not known or a GPU helped."""
+        seconds = self.extra.get("decode_cpu_seconds")
+        if seconds is None or not self.audio_seconds or self.extra.get("device") != "cpu":
+            return None
+        return seconds / self.audio_seconds
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object: DESIGN's names (`del` is a Python keyword), extras last."""
@@ -168,31 +175,33 @@ def read_result(path: str | os.PathLike) -> Result:
         raise InputError(f"{path}: not a result of this toolkit ({error}); score again") from None
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """A JSON object from a file. Raises InputError naming the file."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it first") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); delete it and run its stage again") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(values).__name__}")
-    return values
+def read_counts(path: str | os.PathLike) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Utterances of a `per_utterance.tsv`, and column → int64 (N,).
 
-
-def read_utterance_errors(path: str | os.PathLike) -> UtteranceErrors:
-    """Read a `per_utterance.tsv`. Raises InputError if it is missing or damaged."""
+    Raises:
+        InputError: it is missing or damaged.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; score that decoding first") from None
-    rows = [line.split("\t") for line in lines]
-    if not rows or tuple(rows[0]) != COLUMNS:
+    if not lines or tuple(lines[0].split("\t")) != COLUMNS:
         raise InputError(f"{path}: its first line is not the header {' '.join(COLUMNS)}; score again")
+    rows = [line.split("\t") for line in lines[1:]]
     try:
-        counts = np.array([[int(value) for value in row[1:]] for row in rows[1:]], dtype=np.int64)
-        counts = counts.reshape(len(rows) - 1, len(COLUMNS) - 1)
+        table = np.array([[int(value) for value in row[1:]] for row in rows], dtype=np.int64)
+        table = table.reshape(len(rows), len(COLUMNS) - 1)
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); score again") from None
-    return UtteranceErrors(tuple(row[0] for row in rows[1:]), counts[:, 0], counts[:, 2:5].sum(axis=1))
+    return [row[0] for row in rows], dict(zip(COLUMNS[1:], table.T, strict=True))
+
+
+def word_errors(counts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """S + I + D (N,) of `read_counts`'s columns."""
+    return counts["sub"] + counts["ins"] + counts["del"]
+
+
+def read_utterance_errors(path: str | os.PathLike) -> UtteranceErrors:
+    """Read a `per_utterance.tsv`. Raises InputError if it is missing or damaged."""
+    utterances, counts = read_counts(path)
+    return UtteranceErrors(tuple(utterances), counts["words"], word_errors(counts))

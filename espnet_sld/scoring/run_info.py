@@ -1,6 +1,7 @@
 """What a finished training's `config.yaml` says that a table or a plot has to say too."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,19 @@ def read_run_info(run_dir: str | os.PathLike) -> RunInfo:
     dev_set = names.pop() if len(names) == 1 else None
     criteria = config.get("best_model_criterion") or []
     chosen = ", ".join(f"{phase}.{name} ({mode})" for phase, name, mode in criteria)
-    masked = float(config.get("time_mask_prob") or 0.0) if config.get("mask_dev") else 0.0
     shapes = config.get("train_shape_file") or []
     return RunInfo(
         dev_set=dev_set,
         chosen_by=f"{chosen or 'nothing'} on {dev_set or 'an unnamed set'}",
-        dev_masked=masked,
+        dev_masked=dev_masked(config),
         criterion_conf=dict(config.get("criterion_conf") or {}),
         stats_dir=Path(shapes[0]).parent if shapes else None,
     )
+
+
+def dev_masked(config: Mapping[str, Any]) -> float:
+    """Probability with which inputs of the dev loss are masked."""
+    return float(config.get("time_mask_prob") or 0.0) if config.get("mask_dev") else 0.0
 
 
 def read_yaml(path: str | os.PathLike, remedy: str) -> dict[str, Any]:

@@ -40,6 +40,10 @@ class Runs:
         """Seeds with which both rows have scored the set `name`."""
         return sorted(self.scored[first, name].keys() & self.scored[second, name].keys())
 
+    def revisions(self) -> list[str]:
+        """Of the code that made them, each once."""
+        return sorted({run.git for done in self.scored.values() for run in done.values() if run.git})
+
     def errors(self, row: str, name: str, seeds: Sequence[int]) -> np.ndarray:
         """Errors (seeds, sentences) in the order of `seeds`."""
         return np.stack([self.scored[row, name][seed].errors for seed in seeds])

@@ -20,15 +20,13 @@ p-value. By inversion: the smallest level α at which the (1 − α) interval ex
 than what the number of resamples resolves, 2/(R + 1); at that floor it is an upper bound.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.scoring.student import two_sided_quantile
+from espnet_sld.scoring.student import widening
 
 METHODS = "the two methods: seeds and sentences resampled"
 MODELS = "these two trained models, not the methods behind them: sentences resampled, seeds not"
@@ -86,7 +84,7 @@ def compare_methods(
     draw_seeds, draw_sentences = (np.random.default_rng([seed, level]) for level in range(2))
     weights = _multiplicities(draw_seeds, resamples, seeds) / seeds  # (resamples, seeds)
     replicates, start = np.empty(resamples), 0
-    for counts in _sentence_draws(draw_sentences, resamples, words.size):
+    for counts in sentence_draws(draw_sentences, resamples, words.size):
         stop = start + len(counts)
         replicates[start:stop] = _ratio(((weights[start:stop] @ difference) * counts).sum(1), counts @ words)
         start = stop
@@ -113,10 +111,17 @@ def compare_models(
         raise ValueError(f"errors {first.shape} and {second.shape} do not fit words {words.shape}")
     _check_words(words)
     difference = first - second
-    draws = _sentence_draws(np.random.default_rng([seed, 1]), resamples, words.size)
+    draws = sentence_draws(np.random.default_rng([seed, 1]), resamples, words.size)
     replicates = np.concatenate([_ratio(counts @ difference, counts @ words) for counts in draws])
     delta = 100.0 * difference.sum() / words.sum()
     return _difference(delta, replicates, units=words.size, about=MODELS, seeds=None, words=words)
+
+
+def sentence_draws(generator: np.random.Generator, resamples: int, sentences: int) -> Iterator[np.ndarray]:
+    """Multiplicities of all resamples, some rows at a time, so that memory stays flat."""
+    rows = max(1, CELLS // sentences)
+    for start in range(0, resamples, rows):
+        yield _multiplicities(generator, min(rows, resamples - start), sentences)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -153,13 +158,6 @@ def _multiplicities(generator: np.random.Generator, draws: int, units: int) -> n
     return np.bincount(picked.ravel(), minlength=draws * units).reshape(draws, units).astype(np.float32)
 
 
-def _sentence_draws(generator: np.random.Generator, resamples: int, sentences: int) -> Iterator[np.ndarray]:
-    """Multiplicities of all resamples, some rows at a time, so that memory stays flat."""
-    rows = max(1, CELLS // sentences)
-    for start in range(0, resamples, rows):
-        yield _multiplicities(generator, min(rows, resamples - start), sentences)
-
-
 def _ratio(errors: np.ndarray, words: np.ndarray) -> np.ndarray:
     # A draw can consist of empty references alone in tiny sets; it then says nothing.
     return 100.0 * np.divide(errors, words, out=np.zeros(len(words)), where=words > 0)
@@ -194,7 +192,7 @@ class _Spread:
     def interval(self, level: float) -> tuple[float, float]:
         """The (1 − level) interval."""
         low, high = np.quantile(self.deviations, [level / 2.0, 1.0 - level / 2.0])
-        factor = self._factor(level)
+        factor = widening(level, self.units)
         return float(self.delta + factor * low), float(self.delta + factor * high)
 
     def p_value(self) -> tuple[float, bool]:
@@ -215,11 +213,3 @@ class _Spread:
     def _excludes_zero(self, level: float) -> bool:
         low, high = self.interval(level)
         return low > 0.0 or high < 0.0
-
-    def _factor(self, level: float) -> float:
-        if self.units < 2:
-            return 1.0
-        level = min(level, 0.999)  # t/z tends to a limit; 0/0 at level 1
-        normal = NormalDist().inv_cdf(1.0 - level / 2.0)
-        student = two_sided_quantile(level, self.units - 1)
-        return student / normal * math.sqrt(self.units / (self.units - 1))

@@ -1,12 +1,12 @@
 """What the files that a stage writes last can tell: how many, of what. Standard library only."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from espnet_sld.errors import InputError
+from espnet_sld.files import read_json
 
 FINISHED = re.compile(rb"training (?:finished after|was finished at) (\d+) epochs")  # ours, ESPnet's
 BLOCK = 1 << 20
@@ -49,11 +49,8 @@ def kind_of(path: Path) -> Kind:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); delete it and run its stage again") from None
-    return values if isinstance(values, dict) else {}
+    """An object; in a file of another layout nothing is counted."""
+    return read_json(path, other={})
 
 
 def _picked(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:

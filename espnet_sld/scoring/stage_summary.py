@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from espnet_sld.scoring.markdown import counted
 from espnet_sld.scoring.stage_counts import Kind, kind_of
 
 NAMED = 6  # so many files have their own figure in the line; of more, only what can be added up
@@ -118,7 +119,7 @@ def _words(kind: Kind, files: list[Path]) -> str:
     figures = [_amount(what, number) for what, number in sums.items()]
     if 0 < len(own) <= NAMED:
         figures.append(f"{', '.join(own)} {kind.unit}".rstrip())
-    text = (kind.one if len(files) == 1 else kind.many).format(_number(len(files)))
+    text = (kind.one if len(files) == 1 else kind.many).format(counted(len(files)))
     return f"{text}{' (' + ', '.join(figures) + ')' if figures else ''} in {where}"
 
 
@@ -127,8 +128,4 @@ def _amount(what: str, number: float) -> str:
         return f"{duration(number)} of speech"
     if what == "bytes":
         return f"{number / 2**20:.1f} MiB"
-    return f"{_number(int(number))} {what.removesuffix('s') if number == 1 else what}"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
+    return f"{counted(int(number))} {what.removesuffix('s') if number == 1 else what}"

@@ -25,6 +25,15 @@ def two_sided_quantile(level: float, freedom: int) -> float:
     return math.tan(low) * math.sqrt(freedom)
 
 
+def widening(level: float, units: int) -> float:
+    """√(n/(n−1)) · t(n−1)/z at this level: by what the percentiles of n resampled units are widened."""
+    if units < 2:
+        return 1.0
+    level = min(level, 0.999)  # t/z tends to a limit; 0/0 at level 1
+    normal = NormalDist().inv_cdf(1.0 - level / 2.0)
+    return two_sided_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))
+
+
 def _tail(angle: float, freedom: int) -> float:
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2

@@ -1,12 +1,13 @@
 """A study: which runs it needs, and its table. The SLD paper's Fig. 2 (α), and one it lacks (T)."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.scoring.contrasts import contrast_rows, explain_contrasts, render_contrasts
+from espnet_sld.scoring.contrasts import contrast_parts, contrast_rows
+from espnet_sld.scoring.environment import code_words
 from espnet_sld.scoring.markdown import markdown_table, number
 from espnet_sld.scoring.runs import Runs
 from espnet_sld.scoring.table import LABELS
@@ -138,7 +139,7 @@ def build_study(
         ],
         "contrasts": contrasts,
         "settings": {"margin": margin, "resamples": resamples, "seed": seed},
-        "git": sorted({run.git for done in runs.scored.values() for run in done.values() if run.git}),
+        "git": runs.revisions(),
     }
 
 
@@ -156,6 +157,11 @@ def cell(runs: Runs, row: str, name: str) -> dict[str, Any]:
         "sd": statistics.stdev(wers) if len(wers) > 1 else None,
         "without_result": runs.missing[row, name],
     }
+
+
+def seeds_of(cells: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Seeds that any of a row's cells has."""
+    return sorted({seed for values in cells for seed in values["seeds"]})
 
 
 def wer_words(values: Mapping[str, Any]) -> str:
@@ -185,7 +191,7 @@ def render_study(study: Mapping[str, Any], *, title: str, symbol: str = "") -> s
         if symbol:
             line.append("–" if row["value"] is None else f"{row['value']:g}")
         line += [f"{row['extras'][name]:.3g}" if name in row["extras"] else "–" for name in extras]
-        seeds = sorted({seed for values in row["sets"].values() for seed in values["seeds"]})
+        seeds = seeds_of(row["sets"].values())
         line.append(", ".join(map(str, seeds)) or "–")
         for values in row["sets"].values():
             line += [wer_words(values), count_words(values)]
@@ -195,14 +201,7 @@ def render_study(study: Mapping[str, Any], *, title: str, symbol: str = "") -> s
         markdown_table(header, body, left=2),
         choice_words(rows, values_compared=bool(symbol)),
     ]
-    if study["git"]:
-        parts.append(f"Code: {', '.join(revision[:10] + revision[40:] for revision in study['git'])}.")
-    if study["contrasts"]:
-        settings = study["settings"]
-        explanation = explain_contrasts(
-            study["contrasts"], margin=settings["margin"], resamples=settings["resamples"]
-        )
-        parts += ["## Contrasts, declared beforehand", render_contrasts(study["contrasts"]), explanation]
+    parts += [code_words(study["git"]), *contrast_parts(study)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -2,13 +2,14 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from espnet_sld.errors import InputError
+from espnet_sld.scoring.contrasts import judge
+from espnet_sld.scoring.environment import code_words
 from espnet_sld.scoring.markdown import counted, markdown_table, number
 from espnet_sld.scoring.runs import Runs
-from espnet_sld.scoring.significance import compare_methods, holm, verdict
+from espnet_sld.scoring.significance import compare_methods
 
 # Numbers and names of the SLD paper's Table 1; the last two are this project's controls.
 LABELS = {
@@ -53,7 +54,7 @@ def build_table(
     table: dict[str, Any] = {
         "rows": {row: {name: _cell(runs, row, name) for name in sets} for row in rows},
         "parameters": {row: _parameters(runs, row, sets) for row in rows},
-        "git": sorted({run.git for done in runs.scored.values() for run in done.values() if run.git}),
+        "git": runs.revisions(),
         "settings": {
             "margin": margin,
             "resamples": resamples,
@@ -64,12 +65,7 @@ def build_table(
     }
     for name in contrast_sets:
         entries = [_contrast(runs, *pair, name, resamples=resamples, seed=seed) for pair in contrasts]
-        tested = [entry for entry in entries if entry["difference"] is not None]
-        adjusted = holm([entry["difference"].p for entry in tested])
-        for entry, p_holm in zip(tested, adjusted, strict=True):
-            difference = entry["difference"]
-            entry |= {"p_holm": p_holm, "verdict": verdict(difference, p_holm, margin)}
-            entry["difference"] = asdict(difference)
+        judge(entries, margin)
         table["contrasts"] += entries
     return table
 
@@ -134,8 +130,7 @@ def _render_rows(table: dict[str, Any]) -> str:
     parameters = sorted({count for counts in table["parameters"].values() for count in counts})
     if parameters:
         note += f" Parameters: {' or '.join(map(counted, parameters))}."
-    if table["git"]:
-        note += f" Code: {', '.join(revision[:10] + revision[40:] for revision in table['git'])}."
+    note = f"{note} {code_words(table['git'])}".rstrip()
     return f"{markdown_table(header, body, left=3)}\n\n{note}"
 
 

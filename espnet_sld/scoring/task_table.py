@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
+from espnet_sld.files import atomic_write, read_json
 from espnet_sld.scoring.environment import environment
 from espnet_sld.scoring.markdown import counted, markdown_table, number
-from espnet_sld.scoring.result import read_json
 from espnet_sld.scoring.results_md import is_development
 
 HEADER = (

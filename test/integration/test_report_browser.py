@@ -7,19 +7,10 @@ import pytest
 
 from espnet_sld.bin import report
 from espnet_sld.scoring.report.attention_data import packed
-from espnet_sld.scoring.report.experiment import read_counts
-from espnet_sld.scoring.result import score_set
+from espnet_sld.scoring.result import read_counts, score_set
 from espnet_sld.scoring.significance import compare_models
 
 pytestmark = pytest.mark.slow
-
-ITEMS = "document.querySelectorAll('#utterances > li').length"
-
-
-@pytest.fixture(scope="module")
-def browser(start_browser, tmp_path_factory):
-    with start_browser(tmp_path_factory.mktemp("browser") / "profile") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -50,41 +41,22 @@ def comparison(browser, recipe):
     return browser
 
 
-def choose(page, name, value):
-    page.evaluate(
-        f"(() => {{ const it = document.getElementById({name!r}); it.value = {value!r}; "
-        "it.dispatchEvent(new Event('change')); })()"
-    )
-
-
-def search(page, words):
-    page.evaluate(
-        f"(() => {{ const it = document.getElementById('search'); it.value = {words!r}; "
-        "it.dispatchEvent(new Event('input')); })()"
-    )
-    page.evaluate("new Promise(done => setTimeout(done, 300))")
-
-
-def outside(page):
-    return [address for address in page.requests if not address.startswith(("file://", "data:"))]
-
-
-def test_a_page_that_fetches_or_fails_would_be_noticed(browser, tmp_path):
+def test_a_page_that_fetches_or_fails_would_be_noticed(browser, reader, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text("<img src='http://127.0.0.1:9/x.png'><script>console.error('no'); nowhere()</script>")
     browser.open(bad)
-    browser.evaluate("new Promise(done => setTimeout(done, 300))")
-    assert outside(browser) == ["http://127.0.0.1:9/x.png"]
+    reader.wait(browser)
+    assert reader.outside(browser) == ["http://127.0.0.1:9/x.png"]
     assert any("nowhere is not defined" in problem for problem in browser.problems)
     assert any("no" in problem for problem in browser.problems)
 
 
 @pytest.mark.parametrize("which", ["page", "comparison"])
-def test_the_page_opens_without_a_request_or_an_error(which, request):
+def test_the_page_opens_without_a_request_or_an_error(which, reader, request):
     page = request.getfixturevalue(which)
-    page.evaluate("new Promise(done => setTimeout(done, 300))")
+    reader.wait(page)
     assert page.problems == []
-    assert outside(page) == []
+    assert reader.outside(page) == []
     assert sum(address.startswith("file://") for address in page.requests) == 1
     assert page.evaluate("document.querySelectorAll('table').length") >= 1
     assert page.evaluate("document.querySelectorAll('audio').length") >= 1
@@ -122,7 +94,7 @@ def test_a_click_on_a_heading_sorts_by_numbers(comparison):
     assert comparison.evaluate("document.querySelectorAll('#results th')[5].ariaSort") == "descending"
 
 
-def test_the_list_is_sorted_by_errors_and_filters_and_searches(page, recipe):
+def test_the_list_is_sorted_by_errors_and_filters_and_searches(page, reader, recipe):
     folder = recipe / "exp" / "asr_sld_none_seed1" / "decode_greedy" / "test"
     _, counts = read_counts(folder / "per_utterance.tsv")
     errors = counts["sub"] + counts["ins"] + counts["del"]
@@ -130,37 +102,39 @@ def test_the_list_is_sorted_by_errors_and_filters_and_searches(page, recipe):
     marks = f"{items}.map(li => li.querySelectorAll('.S, .I, .D').length)"
     assert page.evaluate(marks) == sorted(errors.tolist(), reverse=True)
     for kind, column in (("S", "sub"), ("I", "ins"), ("D", "del")):
-        choose(page, "filter", kind)
-        assert page.evaluate(ITEMS) == (counts[column] > 0).sum() > 0
+        reader.choose(page, "filter", kind)
+        assert page.evaluate(reader.ITEMS) == (counts[column] > 0).sum() > 0
         assert page.evaluate(f"{items}.every(li => li.querySelector('.{kind}'))")
     # also told apart without colour
     look = "(kind, what) => getComputedStyle(document.querySelector('.key .' + kind))[what]"
     assert "line-through" in page.evaluate(f"({look})('D', 'textDecorationLine')")
     assert "underline" in page.evaluate(f"({look})('I', 'textDecorationLine')")
     assert page.evaluate(f"({look})('S', 'borderTopStyle')") == "solid"
-    choose(page, "filter", "all")
+    reader.choose(page, "filter", "all")
     lines = [
         [line.rsplit(" (", 1)[0] for line in (folder / name).read_text().splitlines()]
         for name in ("ref.trn", "hyp.trn")
     ]
-    search(page, "seven")
+    reader.search(page, "seven")
     expected = sum("seven" in ref or "seven" in hyp for ref, hyp in zip(*lines, strict=True))
-    assert 0 < page.evaluate(ITEMS) == expected < 24
-    search(page, "/test-00[0-4]/")
-    assert page.evaluate(ITEMS) == 5
-    search(page, "/(/")
-    assert page.evaluate(ITEMS) == 0 and page.evaluate("!document.getElementById('search').validity.valid")
-    search(page, "")
-    choose(page, "set", "0")
+    assert 0 < page.evaluate(reader.ITEMS) == expected < 24
+    reader.search(page, "/test-00[0-4]/")
+    assert page.evaluate(reader.ITEMS) == 5
+    reader.search(page, "/(/")
+    assert page.evaluate(reader.ITEMS) == 0 and page.evaluate(
+        "!document.getElementById('search').validity.valid"
+    )
+    reader.search(page, "")
+    reader.choose(page, "set", "0")
     assert "utterances of dev" in page.evaluate("document.getElementById('shown').textContent")
     assert page.problems == []
 
 
-def test_two_experiments_are_compared_as_the_command_line_would(comparison, recipe):
+def test_two_experiments_are_compared_as_the_command_line_would(comparison, reader, recipe):
     names = comparison.evaluate("window.report.data.systems.map(one => one.name)")
     first, second = names.index("sld_seed1"), names.index("none_seed1")
-    choose(comparison, "first", str(first))
-    choose(comparison, "second", str(second))
+    reader.choose(comparison, "first", str(first))
+    reader.choose(comparison, "second", str(second))
     errors = []
     for name in ("sld_seed1", "none_seed1"):
         path = recipe / "exp" / f"asr_sld_{name}" / "decode_greedy" / "test" / "per_utterance.tsv"
@@ -187,12 +161,12 @@ def test_two_experiments_are_compared_as_the_command_line_would(comparison, reci
     # differing utterances first
     gaps = comparison.evaluate("window.report.state.rows.map(row => row.gap)")
     assert gaps == sorted(np.abs(errors[0] - errors[1]).tolist(), reverse=True)
-    choose(comparison, "filter", "differ")
-    assert 0 < comparison.evaluate(ITEMS) < 24
+    reader.choose(comparison, "filter", "differ")
+    assert 0 < comparison.evaluate(reader.ITEMS) < 24
     assert comparison.problems == []
 
 
-def test_a_large_set_is_shown_in_parts(browser, tmp_path):
+def test_a_large_set_is_shown_in_parts(browser, reader, tmp_path):
     out = tmp_path / "exp" / "asr_sld_large" / "decode_greedy" / "test"
     out.mkdir(parents=True)
     references = [f"u{n:05d} " + " ".join("ab"[n >> bit & 1] for bit in range(13)) for n in range(5000)]
@@ -202,21 +176,21 @@ def test_a_large_set_is_shown_in_parts(browser, tmp_path):
     report.main(["--exp_dir", str(out.parents[1]), "--max_audio", "0", "--resamples", "100"])
     browser.look()
     browser.open(out.parents[1] / "report.html")
-    assert browser.evaluate(ITEMS) == 40
+    assert browser.evaluate(reader.ITEMS) == 40
     browser.evaluate("document.getElementById('more').click()")
-    assert browser.evaluate(ITEMS) == 80
+    assert browser.evaluate(reader.ITEMS) == 80
     assert "5000 of 5000 utterances" in browser.evaluate("document.getElementById('shown').textContent")
     assert browser.problems == []
 
 
-def test_attention_is_drawn(page):
+def test_attention_is_drawn(page, reader):
     painted = """(() => { const canvas = document.getElementById('attention');
       const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
       let sum = 0; for (let i = 3; i < pixels.length; i += 4) sum += pixels[i]; return sum; })()"""
     sums = []
     for layer in ("0", "1"):
-        choose(page, "layer", layer)
-        choose(page, "shade", "all")
+        reader.choose(page, "layer", layer)
+        reader.choose(page, "shade", "all")
         sums.append(page.evaluate(painted))
     assert min(sums) > 0 and sums[0] != sums[1]
     assert "theo-test-000" in page.evaluate("document.getElementById('attention-note').textContent")
@@ -249,98 +223,3 @@ def test_it_is_readable_in_light_dark_on_a_phone_and_on_paper(page, tmp_path):
     page.command("Emulation.setEmulatedMedia", media="")
     page.pdf(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
-
-
-@pytest.fixture(scope="module")
-def small_tasks(load_file, repo_root):
-    return load_file(repo_root / "test" / "small_tasks.py")
-
-
-@pytest.fixture(scope="module")
-def several_tasks(small_tasks, fsdd_dir, tmp_path_factory):
-    """Pages of a model with four tasks, and of the two of its recipe."""
-    folder = small_tasks.make_dmlm(tmp_path_factory.mktemp("dmlm"), fsdd_dir)
-    report.main(["--exp_dir", str(folder / "exp/dmlm_a"), "--recipe_dir", str(folder), "--resamples", "200"])
-    return folder
-
-
-def settled(page):
-    page.evaluate("new Promise(done => setTimeout(done, 300))")
-    return [*page.problems, *outside(page)]
-
-
-def test_a_model_with_several_tasks_shows_speech_images_and_captions(browser, several_tasks, tmp_path):
-    browser.look()
-    browser.open(several_tasks / "exp" / "dmlm_a" / "report.html")
-    loaded = """Promise.all([...document.querySelectorAll('#speech audio')].map(player =>
-      new Promise((done, fail) => { player.onloadedmetadata = () => done(player.duration);
-        player.onerror = fail; player.load(); })))"""
-    durations = browser.evaluate(loaded)
-    assert len(durations) == 8 and min(durations) > 0.2
-    drawn = (
-        "Promise.all([...document.querySelectorAll('#speech image')].map(one => new Promise((done, fail) => {"
-    )
-    drawn += " const copy = new Image(); copy.onload = () => done(copy.width); copy.onerror = fail;"
-    drawn += " copy.src = one.getAttribute('href'); })))"
-    assert min(browser.evaluate(drawn)) > 20
-    titles = browser.evaluate("window.report.data.sets.map(set => set.title)")
-    choose(browser, "set", str(titles.index("test: synthesised speech")))
-    labels = browser.evaluate(
-        "[...document.querySelectorAll('#utterances label')].map(one => one.textContent)"
-    )
-    assert labels == ["recorded", "synthesised"] * 8
-    assert "another recogniser heard" in browser.evaluate("document.getElementById('about-set').textContent")
-    choose(browser, "set", str(titles.index("digits: captions")))
-    images = "[...document.querySelectorAll('#utterances img')]"
-    decoded = f"Promise.all({images}.map(one => one.decode().then(() => one.naturalWidth)))"
-    assert browser.evaluate(decoded) == [8] * 8
-    shown = browser.evaluate(
-        "[...document.querySelectorAll('#utterances li')].map(li => !!li.querySelector('img'))"
-    )
-    assert shown == [True] * 8
-    assert browser.evaluate("document.querySelector('#filter option[value=audio]').hidden")
-    search(browser, "written by hand")  # a reference, but of no caption the closest
-    assert browser.evaluate(ITEMS) == 0
-    search(browser, "digit nine")
-    assert browser.evaluate(ITEMS) == 1  # heard for a zero
-    assert "→" in browser.evaluate("document.querySelector('#utterances .S').textContent")
-    assert settled(browser) == []
-    for dark in (False, True):
-        browser.look(width=390, height=844, phone=True, dark=dark)
-        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
-    wide = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
-    assert browser.evaluate(wide) >= 1  # tables scroll inside
-    browser.look()
-
-
-def test_captions_of_two_models_are_compared_as_wholes(browser, several_tasks):
-    browser.open(several_tasks / "report.html")
-    titles = browser.evaluate("window.report.data.sets.map(set => set.title)")
-    choose(browser, "set", str(titles.index("digits: captions")))
-    wrong = []
-    for name in ("dmlm_a", "dmlm_b"):
-        _, counts = read_counts(several_tasks / "exp" / name / "caption" / "digits" / "per_utterance.tsv")
-        wrong.append((counts["hits"] < counts["words"]) | (counts["ins"] > 0))
-    words = browser.evaluate("document.getElementById('comparison').textContent")
-    first, second = (100 * one.mean() for one in wrong)
-    assert f"a {first:.2f} % − b {second:.2f} % = Δ {first - second:+.2f} points".replace("-", "−") in words
-    assert "captions that are no reference word by word" in words and "lambda_text" in words
-    assert settled(browser) == []
-
-
-def test_pages_of_ctc_models_open_and_fit_a_phone(browser, small_tasks, fsdd_dir, tmp_path):
-    folder = small_tasks.make_ctc(tmp_path, fsdd_dir, ("ctc_seed1", "interaed_kd_seed1"))
-    experiment = folder / "exp" / "table" / "interaed_kd_seed1"
-    report.main(["--exp_dir", str(experiment), "--recipe_dir", str(folder), "--resamples", "200"])
-    for path, sections in (
-        (experiment / "report.html", ["results", "training", "tokens", "utterances"]),
-        (folder / "report.html", ["results", "studies", "training", "compare"]),
-    ):
-        browser.look(width=390, height=844, phone=True)
-        browser.open(path)
-        links = browser.evaluate("[...document.querySelectorAll('nav a')].map(link => link.textContent)")
-        assert links[:4] == sections
-        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
-        assert browser.evaluate("document.querySelectorAll('audio').length") >= 1
-        assert settled(browser) == []
-    browser.look()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -64,6 +65,12 @@ def _write_events(folder: Path, losses: tuple[float, ...], *, first_epoch: int =
         for epoch, value in enumerate(losses, first_epoch):
             for part, factor in (("loss", 3.0), ("ce_text", 1.0), ("ce_speech", 2.0), ("acc_text", -0.1)):
                 writer.add_scalar(part, factor * value, epoch * 100)
+
+
+@pytest.fixture(scope="session")
+def pages(load_file) -> ModuleType:
+    """Writes and reads report.html, `report_pages.py`."""
+    return load_file(Path(__file__).with_name("report_pages.py"))
 
 
 @pytest.fixture

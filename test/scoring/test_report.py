@@ -16,12 +16,11 @@ from espnet_sld.bin import report
 from espnet_sld.errors import InputError
 from espnet_sld.scoring.report.attention_data import packed
 from espnet_sld.scoring.report.build import Limits, write_experiment_report, write_recipe_report
-from espnet_sld.scoring.report.experiment import find_experiments, read_counts, read_experiment
+from espnet_sld.scoring.report.experiment import find_experiments, read_experiment
 from espnet_sld.scoring.report.page import json_for_html
 from espnet_sld.scoring.report.payload import list_systems, set_payload, set_tables
 from espnet_sld.scoring.report.setup_section import options_set
-
-FEW = Limits(resamples=200)
+from espnet_sld.scoring.result import read_counts
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +34,9 @@ def experiment(recipe):
 
 
 @pytest.fixture(scope="module")
-def page(experiment):
-    write_experiment_report(experiment, report.read_samples, FEW)
+def page(experiment, pages):
+    write_experiment_report(experiment, report.read_samples, pages.FEW)
     return (experiment / "report.html").read_text()
-
-
-def data_of(page: str) -> dict:
-    return json.loads(re.search(r"<script type=application/json id=data>(.*?)</script>", page, re.S)[1])
 
 
 def copied(recipe, tmp_path, names):
@@ -65,8 +60,8 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attributes)))
 
 
-def test_alignments_on_the_page_have_the_counts_of_the_scored_files(page, experiment):
-    data = data_of(page)
+def test_alignments_on_the_page_have_the_counts_of_the_scored_files(page, experiment, pages):
+    data = pages.data_of(page)
     assert [one["name"] for one in data["sets"]] == ["dev", "test"]
     for part in data["sets"]:
         utterances, counts = read_counts(experiment / "decode_greedy" / part["name"] / "per_utterance.tsv")
@@ -106,8 +101,8 @@ def test_nothing_on_the_page_is_fetched_from_elsewhere(page):
     assert sum(tag == "svg" for tag, _ in tags.found) >= 8
 
 
-def test_audio_on_the_page_is_the_recording(page, recipe):
-    data = data_of(page)
+def test_audio_on_the_page_is_the_recording(page, recipe, pages):
+    data = pages.data_of(page)
     assert [len(one["audio"]) for one in data["sets"]] == [24, 24]  # fewer than the bound: all of them
     for part in data["sets"]:
         utterance, address = next(iter(part["audio"].items()))
@@ -123,19 +118,19 @@ def test_audio_on_the_page_is_the_recording(page, recipe):
         assert np.corrcoef(*energy)[0, 1] > 0.9
 
 
-def test_the_page_is_a_function_of_the_files(page, experiment):
-    write_experiment_report(experiment, report.read_samples, FEW)
+def test_the_page_is_a_function_of_the_files(page, experiment, pages):
+    write_experiment_report(experiment, report.read_samples, pages.FEW)
     assert (experiment / "report.html").read_text() == page
 
 
-def test_bounds_hold_and_what_is_left_out_is_named(recipe, tmp_path):
+def test_bounds_hold_and_what_is_left_out_is_named(recipe, tmp_path, pages):
     other = copied(recipe, tmp_path, ["asr_sld_none_seed1"])
     folder = other / "exp" / "asr_sld_none_seed1"
     made = write_experiment_report(
         folder, report.read_samples, Limits(audio=6, audio_bytes=20_000, text_bytes=600, resamples=200)
     )
     page = (folder / "report.html").read_text()
-    data = data_of(page)
+    data = pages.data_of(page)
     audio = [address for part in data["sets"] for address in part["audio"].values()]
     assert 0 < len(audio) == made.audio < 6 and sum(map(len, audio)) <= 20_000
     words = [text for part in data["sets"] for text in part["refs"] if text is not None]
@@ -182,7 +177,7 @@ def test_a_large_set_stays_within_the_text_bound(recipe, tmp_path, small_report)
     assert "No audio is in the page" in made.path.read_text()
 
 
-def test_text_cannot_break_out_of_the_page(recipe, tmp_path):
+def test_text_cannot_break_out_of_the_page(recipe, tmp_path, pages):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;"
     assert json.loads(json_for_html({"a": evil})) == {"a": evil}
     assert not set(json_for_html({"a": evil})) & set("<>&")
@@ -193,7 +188,7 @@ def test_text_cannot_break_out_of_the_page(recipe, tmp_path):
     lines = hypotheses.read_text().splitlines()
     lines[0] = f"{evil.replace(' ', '_')} {lines[0][lines[0].index('(') :]}"
     hypotheses.write_text("\n".join(lines) + "\n")
-    write_experiment_report(folder, None, FEW)
+    write_experiment_report(folder, None, pages.FEW)
     page = (folder / "report.html").read_text()
     assert page.count("<script") == 2 and "<img" not in page
     assert "&lt;/script&gt;" in page
@@ -213,30 +208,30 @@ def test_options_are_told_from_defaults_and_by_what_set_them(page, experiment):
     assert "python3 -m espnet_sld.bin.train --seed 1" in page and "node1" in page
 
 
-def test_attention_survives_the_page(recipe, tmp_path):
+def test_attention_survives_the_page(recipe, tmp_path, pages):
     other = copied(recipe, tmp_path, ["asr_sld_none_seed1"])
     folder = other / "exp" / "asr_sld_none_seed1"
     weights = np.random.default_rng(0).random((2, 3, 4)).astype(np.float32)
     shown = packed("u1", ["a", "b", "<end>"], list("wxyz"), weights, 2 * weights, weights.sum(2))
     (folder / "attention.json").write_text(json.dumps({"utterances": [shown]}))
-    write_experiment_report(folder, None, FEW)
-    one = data_of((folder / "report.html").read_text())["attention"][0]
+    write_experiment_report(folder, None, pages.FEW)
+    one = pages.data_of((folder / "report.html").read_text())["attention"][0]
     for kind, factor in (("mean", 1), ("max", 2)):
         for layer in range(2):
             steps_ = np.frombuffer(base64.b64decode(one[kind][layer]), np.uint8).reshape(3, 4)
             scale = one["scale"][kind][layer]
             assert steps_ / 255 * scale == pytest.approx(factor * weights[layer], abs=scale / 500)
     write_experiment_report(folder, None, Limits(attention_bytes=10, resamples=200))
-    assert data_of((folder / "report.html").read_text())["attention"] == []
+    assert pages.data_of((folder / "report.html").read_text())["attention"] == []
     (folder / "attention.json").write_text('{"utterances": [{"x": 1}]}')
     with pytest.raises(InputError, match=r"attention\.json: not written by"):
-        write_experiment_report(folder, None, FEW)
+        write_experiment_report(folder, None, pages.FEW)
 
 
-def test_the_recipes_page_has_every_experiment_and_its_studies(recipe, small_report):
-    made = write_recipe_report(recipe, report.read_samples, FEW)
+def test_the_recipes_page_has_every_experiment_and_its_studies(recipe, small_report, pages):
+    made = write_recipe_report(recipe, report.read_samples, pages.FEW)
     page = made.path.read_text()
-    data = data_of(page)
+    data = pages.data_of(page)
     names = [name.removeprefix("asr_sld_") for name in small_report.RUNS]
     assert sorted(one["name"] for one in data["systems"]) == sorted(names)
     assert [name for name, _ in find_experiments(recipe)] == sorted(small_report.RUNS)
@@ -263,18 +258,18 @@ def test_the_recipes_page_has_every_experiment_and_its_studies(recipe, small_rep
             assert [known[at][0] if known[at][1] else ref for known, at, ref in chosen] == heard
 
 
-def test_experiments_that_cannot_be_compared_are_named(recipe, tmp_path):
+def test_experiments_that_cannot_be_compared_are_named(recipe, tmp_path, pages):
     other = copied(recipe, tmp_path, ["asr_sld_none_seed1", "asr_sld_none_seed2", "asr_sld_sld_seed1"])
     run = other / "exp" / "asr_sld_sld_seed1" / "decode_greedy" / "test"
     references = (run / "ref.trn").read_text().replace("one", "eleven")
     (run / "ref.trn").write_text(references)
     (other / "exp" / "asr_sld_none_seed2" / "decode_greedy" / "dev" / "per_utterance.tsv").write_text("x\n")
     (other / "exp" / "asr_sld_none_seed1" / "config.yaml").unlink()
-    page = write_recipe_report(other, None, FEW).path.read_text()
+    page = write_recipe_report(other, None, pages.FEW).path.read_text()
     assert "scored other utterances or references" in page
     assert re.search(r"left out: .*asr_sld_none_seed2/decode_greedy/dev/per_utterance\.tsv", page)
     assert "no config.yaml" in page
-    assert sorted(one["name"] for one in data_of(page)["systems"]) == ["none_seed1", "sld_seed1"]
+    assert sorted(one["name"] for one in pages.data_of(page)["systems"]) == ["none_seed1", "sld_seed1"]
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The report's parts: intervals, alignments, what the stage and the command offer, the default options."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 
 from espnet_sld.bin import attention, report
 from espnet_sld.scoring.report.alignment import steps
+from espnet_sld.scoring.report.experiment import Experiment
 from espnet_sld.scoring.report.intervals import rate_intervals
+from espnet_sld.scoring.report.parts import LAMBDAS, SPEECH_PARTS, weights
 from espnet_sld.scoring.significance import compare_models
 
 
@@ -40,11 +43,32 @@ def test_an_alignment_turns_the_reference_into_the_hypothesis():
         assert (i, heard) == (len(reference), hypothesis)
 
 
-@pytest.mark.parametrize(("pages", "given"), [("all", 2), ("experiment", 1), ("none", 0)])
-def test_stage_9_writes_the_pages_that_are_wanted(repo_root, pages, given):
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {},
+        {"lambda_text": 0.9, "lambda_speech": 0.3, "lambda_image": 0.2, "alpha": 0.05, "speech_weight": 0.7},
+    ],
+)
+def test_the_weights_of_several_tasks_are_those_of_the_criterion(conf):
+    from espnet_sld.criteria.modality import ModalityCriterion
+    from espnet_sld.criteria.speech_text import SpeechTextCriterion
+
+    options = inspect.signature(ModalityCriterion).parameters
+    assert {name: options[name].default for name in options if name.startswith("lambda_")} == LAMBDAS
+    assert set(SPEECH_PARTS) == set(SpeechTextCriterion.objectives)
+    sizes = {"text_vocabulary": 5, "speech_vocabulary": 7, "image_vocabulary": 3}
+    for objective in ({}, *({"speech_objective": name} for name in SPEECH_PARTS)):
+        config = {"mixture": "mixture.yaml", "criterion_conf": conf | objective}
+        shown = weights(Experiment("x", Path("x"), {}, config, {}, None))
+        assert shown == ModalityCriterion(**sizes, **conf, **objective).weights
+
+
+@pytest.mark.parametrize(("wanted", "given"), [("all", 2), ("experiment", 1), ("none", 0)])
+def test_stage_9_writes_the_pages_that_are_wanted(repo_root, wanted, given):
     options = ["--stage", "9", "--stop_stage", "9", "--dry_run", "true", "--report_attention", "3"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["./run.sh", *options, "--report_pages", pages]
+    command = ["./run.sh", *options, "--report_pages", wanted]
     folder = repo_root / "egs" / "mini" / "asr_sld"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "espnet_sld.bin.report" in line]

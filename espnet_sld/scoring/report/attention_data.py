@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.scoring.result import read_json
+from espnet_sld.files import read_json
 
 NAME = "attention.json"
 KEYS = {"utterance", "text", "speech", "layers", "mean", "max", "scale", "on_speech"}

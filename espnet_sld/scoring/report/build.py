@@ -8,6 +8,7 @@ from typing import Any
 
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
+from espnet_sld.scoring.environment import short_revision
 from espnet_sld.scoring.markdown import counted
 from espnet_sld.scoring.report import markup
 from espnet_sld.scoring.report.attention_data import read_attention
@@ -77,7 +78,7 @@ def write_experiment_report(
         ("parameters", None if first.n_params is None else counted(first.n_params)),
         ("seed", first.seed),
         ("checkpoint", first.checkpoint),
-        ("code", first.git and first.git[:10] + first.git[40:]),
+        ("code", first.git and short_revision(first.git)),
     )
     lead = "".join(
         f"<span class=fact>{markup.text(name)} <b>{markup.text(value)}</b></span>"

@@ -45,7 +45,7 @@ def line_chart(
     points = [(x, y) for line in lines for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
     ys = [y for _, y in points] + [y for _, y, _ in levels]
     if not points and not levels:
-        return f"<figure class=chart><figcaption>{escape(title)}</figcaption><p>no figures</p></figure>"
+        return _empty(title)
     xs = [x for x, _ in points] or [0.0, 1.0]
     low_x, high_x = _span(xs, log_x)
     low_y, high_y = _padded(min(ys), max(ys), zero)
@@ -67,23 +67,13 @@ def line_chart(
             f"<title>{escape(name)}: {y:.4g}</title></line>"
         )
     parts += [_draw(line, place) for line in lines]
-    parts.append(
-        f"<text class=label x={(LEFT + WIDTH - RIGHT) / 2:.0f} y={HEIGHT - 6} text-anchor=middle>"
-        f"{escape(x_label)}</text>"
-    )
-    heading = escape(title) + (f" <small>{escape(y_label)}</small>" if y_label else "")
-    described = escape(f"{title}: {', '.join(line.name for line in lines)}", quote=True)
-    return (
-        f"<figure class=chart><figcaption>{heading}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role=img aria-label="{described}">{"".join(parts)}</svg>'
-        "</figure>"
-    )
+    return _figure(title, f"{title}: {', '.join(line.name for line in lines)}", parts, x_label, y_label)
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, x_label: str, y_label: str = "") -> str:
     """A `<figure>` with a histogram: (label, height) of neighbouring bins."""
     if not bars:
-        return f"<figure class=chart><figcaption>{escape(title)}</figcaption><p>no figures</p></figure>"
+        return _empty(title)
     top = max(height for _, height in bars) or 1.0
     width = (WIDTH - LEFT - RIGHT) / len(bars)
 
@@ -104,16 +94,7 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, x_label: str, y_
                 f"<text class=tick x={x + width / 2:.1f} y={HEIGHT - BOTTOM + 14} text-anchor=middle>"
                 f"{escape(label)}</text>"
             )
-    parts.append(
-        f"<text class=label x={(LEFT + WIDTH - RIGHT) / 2:.0f} y={HEIGHT - 6} text-anchor=middle>"
-        f"{escape(x_label)}</text>"
-    )
-    heading = escape(title) + (f" <small>{escape(y_label)}</small>" if y_label else "")
-    return (
-        f"<figure class=chart><figcaption>{heading}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role=img aria-label="{escape(title, quote=True)}">'
-        f"{''.join(parts)}</svg></figure>"
-    )
+    return _figure(title, title, parts, x_label, y_label)
 
 
 def legend(entries: Sequence[tuple[str, int, str]]) -> str:
@@ -127,6 +108,24 @@ def legend(entries: Sequence[tuple[str, int, str]]) -> str:
             f"x1=1 x2=33 y1=6 y2=6></line>{mark}</svg> {escape(name)}</li>"
         )
     return f"<ul class=legend>{''.join(items)}</ul>"
+
+
+def _empty(title: str) -> str:
+    return f"<figure class=chart><figcaption>{escape(title)}</figcaption><p>no figures</p></figure>"
+
+
+def _figure(title: str, described: str, parts: Sequence[str], x_label: str, y_label: str) -> str:
+    """What was drawn, with its heading, the label of the x axis, and words for those who do not see it."""
+    heading = escape(title) + (f" <small>{escape(y_label)}</small>" if y_label else "")
+    below = (
+        f"<text class=label x={(LEFT + WIDTH - RIGHT) / 2:.0f} y={HEIGHT - 6} text-anchor=middle>"
+        f"{escape(x_label)}</text>"
+    )
+    return (
+        f"<figure class=chart><figcaption>{heading}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role=img aria-label="{escape(described, quote=True)}">'
+        f"{''.join(parts)}{below}</svg></figure>"
+    )
 
 
 def _axes(place, y_ticks: Sequence[float], x_ticks: Sequence[float], low_x: float, low_y: float) -> str:

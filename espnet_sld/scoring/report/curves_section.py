@@ -15,6 +15,7 @@ from espnet_sld.scoring.report import markup
 from espnet_sld.scoring.report.charts import COLOURS, Line, legend, line_chart
 from espnet_sld.scoring.report.experiment import Experiment
 from espnet_sld.scoring.report.parts import NAMES, ORDER, SPEED, only_logged, ordered, weights
+from espnet_sld.scoring.run_info import dev_masked
 from espnet_sld.scoring.table import LABELS
 
 POINTS = 300  # most points of a line
@@ -224,11 +225,9 @@ def _explained(experiment: Experiment, losses: Sequence[str], drawn: Sequence[st
 
 
 def _masking(experiment: Experiment) -> str:
-    config = experiment.config
     if experiment.system == "ctc":
         return ""
-    share = float(config.get("time_mask_prob") or 0.0) if config.get("mask_dev") else 0.0
-    if share:
+    if share := dev_masked(experiment.config):
         return (
             f"Inputs of the development loss are masked with probability {share:g}, as in the released code."
         )

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from espnet_sld.errors import InputError
-from espnet_sld.scoring.curves import Curve, read_scalars
+from espnet_sld.files import read_json
+from espnet_sld.scoring.curves import Curve, event_files, read_scalars
 from espnet_sld.scoring.report.kinds import Kind, kind_of
 from espnet_sld.scoring.report.recipe_files import (
     development_files,
@@ -18,7 +19,7 @@ from espnet_sld.scoring.report.recipe_files import (
     folders_of_sets,
     read_mixture_file,
 )
-from espnet_sld.scoring.result import COLUMNS, Result, read_json, read_result
+from espnet_sld.scoring.result import Result, read_counts, read_result, word_errors
 from espnet_sld.scoring.results_md import is_development
 from espnet_sld.scoring.run_info import read_yaml
 from espnet_sld.scoring.trn import read_trn
@@ -43,7 +44,7 @@ class ScoredSet:
     @property
     def errors(self) -> np.ndarray:
         """S + I + D (N,)."""
-        return self.counts["sub"] + self.counts["ins"] + self.counts["del"]
+        return word_errors(self.counts)
 
     @property
     def kind(self) -> Kind:
@@ -91,7 +92,12 @@ class Experiment:
     @property
     def system(self) -> str:
         """`ctc`, `dmlm` (a model of a mixture of tasks) or `sld`."""
-        return "dmlm" if self.config.get("mixture") else "ctc" if "interctc_layers" in self.config else "sld"
+        return system_of(self.config)
+
+
+def system_of(config: Mapping[str, Any]) -> str:
+    """The system that a configuration is of, see `Experiment.system`."""
+    return "dmlm" if config.get("mixture") else "ctc" if "interctc_layers" in config else "sld"
 
 
 def read_experiment(directory: str | os.PathLike, name: str | None = None) -> Experiment:
@@ -146,23 +152,6 @@ def read_scored_set(directory: Path) -> ScoredSet:
     )
 
 
-def read_counts(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """All columns of a `per_utterance.tsv`. Raises InputError if it is missing or damaged."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; score that decoding first") from None
-    if not lines or tuple(lines[0].split("\t")) != COLUMNS:
-        raise InputError(f"{path}: its first line is not the header {' '.join(COLUMNS)}; score again")
-    rows = [line.split("\t") for line in lines[1:]]
-    try:
-        table = np.array([[int(value) for value in row[1:]] for row in rows], dtype=np.int64)
-        table = table.reshape(len(rows), len(COLUMNS) - 1)
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); score again") from None
-    return [row[0] for row in rows], dict(zip(COLUMNS[1:], table.T, strict=True))
-
-
 def _by_utterance(table: dict[str, str], utterances: Iterable[str]) -> list[str] | None:
     """Texts in the order of `utterances`; trn ids may have the speaker before them (`spk-utt`)."""
     utterances = list(utterances)
@@ -197,7 +186,7 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 def _curves(directory: Path, problems: list[str]) -> dict[str, dict[str, Curve]]:
     curves = {}
     for phase in ("train", "valid"):
-        if not any((directory / "tensorboard" / phase).glob("events.out.tfevents.*")):
+        if not event_files(directory / "tensorboard" / phase):
             problems.append(f"no tensorboard/{phase}: its curves are absent")
             continue
         try:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-from espnet_sld.scoring.student import two_sided_quantile
+from espnet_sld.scoring.significance import sentence_draws
+from espnet_sld.scoring.student import widening
 
-CELLS = 2_000_000  # resamples × utterances held at once
 LEVELS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.999)
 
 
@@ -28,18 +27,12 @@ def rate_intervals(
     systems, utterances = errors.shape
     if not utterances or lengths.sum() <= 0:
         return [(math.nan, math.nan)] * systems
-    generator = np.random.default_rng([seed, 1])
-    rows = max(1, CELLS // utterances)
-    replicates = np.empty((resamples, systems))
-    for start in range(0, resamples, rows):
-        draws = min(rows, resamples - start)
-        picked = generator.integers(0, utterances, size=(draws, utterances))
-        picked += np.arange(draws)[:, None] * utterances
-        counts = np.bincount(picked.ravel(), minlength=draws * utterances).reshape(draws, utterances)
-        words = counts @ lengths
-        sums = counts.astype(np.float32) @ errors.T
+    replicates, start = np.empty((resamples, systems)), 0
+    for counts in sentence_draws(np.random.default_rng([seed, 1]), resamples, utterances):
+        words, sums = counts @ lengths, counts @ errors.T
         whole = np.where(words > 0, words, 1.0)[:, None]
-        replicates[start : start + draws] = np.where(words[:, None] > 0, 100.0 * sums / whole, 0.0)
+        replicates[start : start + len(counts)] = np.where(words[:, None] > 0, 100.0 * sums / whole, 0.0)
+        start += len(counts)
     rates = 100.0 * errors.sum(axis=1) / lengths.sum()
     low, high = np.quantile(replicates - rates, [level / 2.0, 1.0 - level / 2.0], axis=0)
     factor = widening(level, utterances)
@@ -47,15 +40,6 @@ def rate_intervals(
         (max(0.0, float(rate + factor * a)), float(rate + factor * b))
         for rate, a, b in zip(rates, low, high, strict=True)
     ]
-
-
-def widening(level: float, units: int) -> float:
-    """√(n/(n−1)) · t(n−1)/z at this level: by what the percentiles of n resampled units are widened."""
-    if units < 2:
-        return 1.0
-    level = min(level, 0.999)
-    normal = NormalDist().inv_cdf(1.0 - level / 2.0)
-    return two_sided_quantile(level, units - 1) / normal * math.sqrt(units / (units - 1))
 
 
 def widening_table(units: int, levels: Sequence[float] = LEVELS) -> list[list[float]]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
+from espnet_sld.scoring.markdown import counted
+
 Cell = str | tuple[str, float | str | None]  # HTML, or HTML and what the column is sorted by
 
 
@@ -45,6 +47,11 @@ def _cell(cell: Cell, left: bool) -> str:
         shown, key = cell
         return f'<td{kind} data-sort="{"" if key is None else text(key)}">{shown}</td>'
     return f"<td{kind}>{cell}</td>"
+
+
+def count(value: int | None) -> tuple[str, int | None]:
+    """A cell with a number of things; a dash for what is not known."""
+    return counted(value), value
 
 
 def section(name: str, title: str, *parts: str) -> str:

@@ -13,10 +13,12 @@ from espnet_sld.scoring.report.experiment import Experiment, read_optional_json
 from espnet_sld.scoring.report.recipe_files import FIELDS, entries
 from espnet_sld.scoring.report.token_charts import (
     LINES,
+    add_counts,
     count_ids,
     count_units,
     count_words,
     histogram,
+    padding_words,
     read_lengths,
     use_chart,
 )
@@ -45,10 +47,8 @@ def mixture_section(experiment: Experiment) -> str:
     table = _table(experiment, found)
     if not (charts or lengths or table):
         return ""
-    padding = experiment.curves.get("train", {}).get("padding")
-    if padding is not None:
-        share, last = float(np.nanmean(padding.values)), float(padding.values[-1])
-        notes.append(f"Padding in training batches: {share:.2f} % on average, {last:.2f} % at the end.")
+    if padding := padding_words(experiment):
+        notes.append(f"Padding in training batches: {padding}.")
     return markup.section(
         "tokens",
         "Tokens",
@@ -75,14 +75,14 @@ def _table(experiment: Experiment, found: Mapping[str, dict[str, Any]]) -> str:
                 markup.text(task),
                 (f"{weight:g}", weight),
                 (markup.text(portion), None if isinstance(portion, list) else float(portion)),
-                _count(stats.get("utterances")),
+                markup.count(stats.get("utterances")),
                 *(
                     _length(_of(stats, kind))
                     for kind in ("sequence", *MODALITIES)
                     if kind != "image" or with_images
                 ),
                 _length(stats.get("target")),
-                _count(stats.get("cut_utterances")),
+                markup.count(stats.get("cut_utterances")),
                 _unknown(stats),
             )
         )
@@ -131,7 +131,7 @@ def _use(experiment: Experiment) -> tuple[list[str], list[str]]:
             if counts is None:
                 missing.append(path)
                 continue
-            total = counts if total is None else _sum(total, counts)
+            total = counts if total is None else add_counts(total, counts)
             lengths.append(each)
         if total is not None:
             charts.append(use_chart("Speech" if kind == "speech" else "Images", total, what, COLOURS[kind]))
@@ -152,14 +152,6 @@ def _use(experiment: Experiment) -> tuple[list[str], list[str]]:
     return charts, notes
 
 
-def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Counts of two files, of which one may have larger ids."""
-    total = np.zeros(max(len(first), len(second)), np.int64)
-    for counts in (first, second):
-        total[: len(counts)] += counts
-    return total
-
-
 def _of(stats: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     """Lengths of one kind; a translation is text too."""
     return stats.get(kind) or (stats.get("target_text") if kind == "text" else None)
@@ -174,8 +166,4 @@ def _length(values: Mapping[str, Any] | None) -> tuple[str, float | None]:
 
 def _unknown(stats: Mapping[str, Any]) -> tuple[str, int | None]:
     known = [int(value) for key, value in stats.items() if key.startswith("unknown_")]
-    return _count(sum(known) if known else None)
-
-
-def _count(value: int | None) -> tuple[str, int | None]:
-    return counted(value), value
+    return markup.count(sum(known) if known else None)

@@ -114,18 +114,17 @@ def set_tables(systems: Sequence[System]) -> tuple[list[SetTable], list[str]]:
                 f"{name}: {', '.join(others)} scored other utterances or references than the other "
                 f"{len(members)} and can be compared with none of them; shown in their own reports only"
             )
-        first = systems[members[0]].scored(name)
-        counts = [systems[i].scored(name).counts for i in members]
+        decoded = [systems[i].scored(name) for i in members]
         tables.append(
             SetTable(
                 name,
                 list(utterances),
-                list(first.references),
+                list(decoded[0].references),
                 members,
-                np.stack([count["sub"] + count["ins"] + count["del"] for count in counts]),
-                counts[0]["words"],
-                np.stack([count["char_errors"] for count in counts]),
-                counts[0]["chars"],
+                np.stack([one.errors for one in decoded]),
+                decoded[0].counts["words"],
+                np.stack([one.counts["char_errors"] for one in decoded]),
+                decoded[0].counts["chars"],
                 KINDS[kind],
             )
         )

@@ -47,7 +47,7 @@ Column = tuple[str, Callable[[Result, Ranges], Cell], str]  # heading, cell, wha
 
 def _counts(*names: tuple[str, str, str]) -> list[Column]:
     return [
-        (heading, lambda result, _, name=name: _count(getattr(result, name)), words)
+        (heading, lambda result, _, name=name: markup.count(getattr(result, name)), words)
         for heading, name, words in names
     ]
 
@@ -63,7 +63,7 @@ RTF: Column = (
     "RTF: seconds of decoding over seconds of audio",
 )  # fmt: skip
 CPU: Column = (
-    "RTF, CPU", lambda result, _: (real_time(cpu_factor(result)), cpu_factor(result)),
+    "RTF, CPU", lambda result, _: (real_time(result.cpu_rtf), result.cpu_rtf),
     "CPU: the same in CPU time of all threads, which other work on the machine changes little",
 )  # fmt: skip
 EDITS = _counts(("S", "sub", "S, I, D: substituted, inserted, deleted words"), ("I", "ins", ""),
@@ -72,7 +72,7 @@ NUMBER = _counts(("utts", "utterances", ""))
 ENDS = [
     *_counts(("loops", "loops", "loops: hypotheses that repeat themselves"),
              ("cut", "truncated", "cut: ended by the length bound")),
-    ("too short", lambda result, _: _count(result.extra.get("too_short")),
+    ("too short", lambda result, _: markup.count(result.extra.get("too_short")),
      "too short: utterances with fewer frames than the model needs, which give no words"),
 ]  # fmt: skip
 WRONG: Column = (
@@ -175,8 +175,8 @@ def _experiments_table(
         system, any_set = systems[index], results[index]
         row: list = [_link(system), markup.text(any_set.objective or "–")]
         row += [markup.text(system.tag)] if several else []
-        row.append(_count(any_set.seed))
-        row += [_count(any_set.n_params)] if len(sizes) > 1 else []
+        row.append(markup.count(any_set.seed))
+        row += [markup.count(any_set.n_params)] if len(sizes) > 1 else []
         for table in members:
             found = ranges.get((index, kind.name, table.name))
             scored = system.scored(table.name)
@@ -195,13 +195,6 @@ def by_kind(tables: Sequence[SetTable]) -> list[tuple[Kind, list[SetTable]]]:
     """The tables of each kind of output that occurs."""
     groups = ((kind, [table for table in tables if table.kind.name == kind.name]) for kind in KINDS.values())
     return [(kind, members) for kind, members in groups if members]
-
-
-def cpu_factor(result: Result) -> float | None:
-    """CPU seconds of decoding a second of audio; for decoding on a CPU alone."""
-    seconds = result.extra.get("decode_cpu_seconds")
-    known = seconds is not None and result.audio_seconds and result.extra.get("device") in (None, "cpu")
-    return seconds / result.audio_seconds if known else None
 
 
 def bleu(result: Result) -> float | None:
@@ -290,7 +283,3 @@ def _rate(value: float, bounds: Interval) -> tuple[str, float]:
 
 def _number(value: float | None, digits: int) -> Cell:
     return number(value, digits), value
-
-
-def _count(value: int | None) -> Cell:
-    return counted(value), value

@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_sld.scoring.environment import environment
 from espnet_sld.scoring.report import markup
-from espnet_sld.scoring.report.experiment import Experiment, read_optional_json
+from espnet_sld.scoring.report.experiment import Experiment, read_optional_json, system_of
 from espnet_sld.scoring.run_info import read_yaml
 
 # Results of training, not options of it.
@@ -28,7 +28,7 @@ def default_options(ctc: bool = False) -> dict[str, Any]:
 
 def defaults_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Default options, flattened, of the command that this configuration is of."""
-    return flatten(default_options("interctc_layers" in config))
+    return flatten(default_options(system_of(config) == "ctc"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,22 +2,21 @@
 
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from espnet_sld.errors import InputError
+from espnet_sld.files import read_json
 from espnet_sld.scoring.contrasts import MODELS
 from espnet_sld.scoring.ctc_table import ROWS
-from espnet_sld.scoring.markdown import counted
 from espnet_sld.scoring.report import markup
 from espnet_sld.scoring.report.charts import Line, legend, line_chart
 from espnet_sld.scoring.report.curves_section import group_name
 from espnet_sld.scoring.report.experiment import Experiment
-from espnet_sld.scoring.report.results_section import COLUMNS, cpu_factor, real_time
-from espnet_sld.scoring.result import Result, read_json
+from espnet_sld.scoring.report.results_section import COLUMNS, real_time
 from espnet_sld.scoring.runs import Runs, read_runs
-from espnet_sld.scoring.study import SWEEPS, Sweep, cell, wer_words
+from espnet_sld.scoring.study import SWEEPS, Sweep, cell, seeds_of, wer_words
 from espnet_sld.scoring.table import LABELS
 
 RUN = re.compile(r"asr_sld_(?P<row>.+)_seed\d+")
@@ -61,7 +60,7 @@ def _task_groups(experiments: Sequence[Experiment]) -> str:
             mean = statistics.fmean(values) if values else None
             spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(("–" if mean is None else f"{mean:.2f}{spread}", mean))
-        body.append((markup.text(name), (counted(len(members)), len(members)), *cells))
+        body.append((markup.text(name), markup.count(len(members)), *cells))
     header = ("experiments", "seeds", *(f"{tag} {part} {COLUMNS[kind][0][0]}" for (tag, part), kind in shown))
     note = "Mean ± standard deviation over seeds, which are all of a name; one seed is one trained model."
     return markup.table(header, body, caption="Over seeds") + markup.paragraph(note, "note")
@@ -92,14 +91,14 @@ def _ctc_folder(folder: Path, members: Sequence[Experiment], tag: str) -> str:
     body = []
     for row in rows:
         cells = [cell(runs, row, name) for name in sets]
-        seeds = sorted({seed for values in cells for seed in values["seeds"]})
+        seeds = seeds_of(cells)
         runs_of = [one for one in members if CTC_RUN.fullmatch(one.directory.name)["row"] == row]
-        speeds = [_mean_speed(runs_of, tag, speed) for speed in (lambda result: result.rtf, cpu_factor)]
+        speeds = [_mean_speed(runs_of, tag, speed) for speed in ("rtf", "cpu_rtf")]
         body.append(
             (
                 markup.text(row),
                 markup.text(_loss(row)),
-                (counted(len(seeds)), len(seeds)),
+                markup.count(len(seeds)),
                 *((markup.text(wer_words(values)), values["mean"]) for values in cells),
                 *((real_time(value), value) for value in speeds),
             )
@@ -119,12 +118,10 @@ def _loss(row: str) -> str:
     return words.replace("the same", ROWS[row.removesuffix("_kd")]) if words.startswith("the same") else words
 
 
-def _mean_speed(
-    members: Sequence[Experiment], tag: str, speed: Callable[[Result], float | None]
-) -> float | None:
-    """Mean real-time factor over runs and sets."""
-    found = [speed(part.result) for one in members for (of, _), part in one.scored.items() if of == tag]
-    known = [value for value in found if value is not None]
+def _mean_speed(members: Sequence[Experiment], tag: str, speed: str) -> float | None:
+    """Mean real-time factor over runs and sets; `speed`: which one of `Result`."""
+    results = [part.result for one in members for (of, _), part in one.scored.items() if of == tag]
+    known = [value for value in (getattr(result, speed) for result in results) if value is not None]
     return statistics.fmean(known) if known else None
 
 
@@ -153,13 +150,13 @@ def _table(runs: Runs, objectives: Sequence[str], sets: Sequence[str]) -> str:
     for row in objectives:
         numeral, what = LABELS[row]
         cells = [cell(runs, row, name) for name in sets]
-        seeds = sorted({seed for values in cells for seed in values["seeds"]})
+        seeds = seeds_of(cells)
         body.append(
             (
                 markup.text(numeral),
                 markup.text(row),
                 markup.text(what),
-                (counted(len(seeds)), len(seeds)),
+                markup.count(len(seeds)),
                 *((markup.text(wer_words(values)), values["mean"]) for values in cells),
             )
         )
@@ -188,7 +185,7 @@ def _contrasts(path: Path) -> str:
             markup.text(f"{entry.get('first')} – {entry.get('second')}"),
             markup.text(entry.get("verdict", "–")),
             markup.text(about),
-            (counted(len(entry.get("seeds", ()))), len(entry.get("seeds", ()))),
+            markup.count(len(entry.get("seeds", ()))),
         )
         if difference is None:
             body.append((*first, ("–", None), ("–", None), ("–", None)))

@@ -16,6 +16,7 @@ from espnet_sld.scoring.report.token_charts import (
     count_units,
     count_words,
     histogram,
+    padding_words,
     read_lengths,
     use_chart,
 )
@@ -59,14 +60,14 @@ def _ctc_section(experiment: Experiment, files: dict[str, str]) -> str:
                     f"{counted(words.total())}, {counted(len(words))} different",
                 )
             )
-            rows.append(("words an utterance", _spread(text_lengths)))
+            rows.append(("words an utterance", _spread_of(text_lengths)))
     if speech and config.get("input", "units") == "units":
         units, lengths = count_units(experiment.path(speech), config.get("num_clusters"))
         charts = _unit_charts(units, lengths, "Units an utterance")
         if lengths is not None and len(lengths):
             rows.insert(0, ("utterances counted", counted(len(lengths))))
             factor = int(config.get("unit_subsampling") or 1)
-            rows.append(("units an utterance", _spread(lengths)))
+            rows.append(("units an utterance", _spread_of(lengths)))
             said = f"{lengths.mean() / factor:.1f} on average (unit_subsampling {factor}"
             kind = config.get("speech_token_type")
             rows.append(
@@ -121,11 +122,8 @@ def _section(
 ) -> str:
     """Table, charts, and stage 5's report."""
     report, path = find_unit_report(experiment, Path(speech)) if units else ({}, None)
-    padding = experiment.curves.get("train", {}).get("padding")
-    if padding is not None:
-        share = float(np.nanmean(padding.values))
-        last = float(padding.values[-1])
-        rows.append(("padding in training batches", f"{share:.2f} % on average, {last:.2f} % at the end"))
+    if padding := padding_words(experiment):
+        rows.append(("padding in training batches", padding))
     if not (charts or rows or report):
         return ""
     counted_words = (
@@ -144,8 +142,12 @@ def _section(
     )
 
 
-def _spread(lengths: np.ndarray) -> str:
-    return f"{lengths.min()} to {lengths.max()}, {lengths.mean():.1f} on average"
+def _spread(shortest: int, longest: int, mean: float) -> str:
+    return f"{shortest} to {longest}, {mean:.1f} on average"
+
+
+def _spread_of(lengths: np.ndarray) -> str:
+    return _spread(lengths.min(), lengths.max(), lengths.mean())
 
 
 def find_unit_report(experiment: Experiment, speech: Path) -> tuple[dict[str, Any], Path | None]:
@@ -178,8 +180,8 @@ def _length_rows(stats: dict[str, Any]) -> list[tuple[str, str]]:
     for kind in ("speech", "text", "sequence"):
         values = stats.get(kind)
         if values:
-            words = f"{values['min']} to {values['max']}, {values['mean']:.1f} on average"
-            rows.append((f"length of {kind}, tokens", words))
+            spread = _spread(values["min"], values["max"], values["mean"])
+            rows.append((f"length of {kind}, tokens", spread))
     if stats.get("speech_tokens_per_second"):
         rows.append(("speech tokens a second of audio", number(stats["speech_tokens_per_second"])))
     rows.append(("utterances cut to max_positions", counted(stats.get("cut_utterances"))))
@@ -200,14 +202,12 @@ def _unit_report(report: dict[str, Any], path: Path | None) -> str:
         rows.append(
             (
                 markup.text(name),
-                *(
-                    (counted(count), count)
-                    for count in (values["utterances"], before["count"], after["count"], tokens["count"])
-                ),
+                markup.count(values["utterances"]),
+                *(markup.count(part["count"]) for part in (before, after, tokens)),
                 *((number(part["per_second"], 1), part["per_second"]) for part in (before, after, tokens)),
                 (number(before["entropy_bits"]), before["entropy_bits"]),
-                (counted(values["dead_cluster_count"]), values["dead_cluster_count"]),
-                (counted(values["positions"]["over"]), values["positions"]["over"]),
+                markup.count(values["dead_cluster_count"]),
+                markup.count(values["positions"]["over"]),
             )
         )
     header = ("set", "utterances", "units", "de-duplicated", "tokens", "units/s", "de-dup./s", "tokens/s",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from espnet_sld import cli
 from espnet_sld.errors import InputError
-from espnet_sld.files import atomic_write
-from espnet_sld.scoring.result import read_json, read_result
+from espnet_sld.files import atomic_write, read_json
+from espnet_sld.scoring.result import read_result
 
 
 def choose(table: Path, rows: list[str], rates: list[str], out: Path) -> None:

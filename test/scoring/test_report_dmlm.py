@@ -1,6 +1,5 @@
-"""report.html of CTC models and of models with several tasks: each decoding by its own figures and files."""
+"""report.html of models with several tasks: each decoding by its own figures and files."""
 
-import base64
 import io
 import json
 import re
@@ -10,7 +9,6 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from espnet_sld.bin import report
 from espnet_sld.files import read_table
@@ -18,20 +16,8 @@ from espnet_sld.scoring.report.build import write_experiment_report, write_recip
 from espnet_sld.scoring.report.experiment import read_experiment
 from espnet_sld.scoring.report.media import Limits
 from espnet_sld.scoring.report.mel_picture import RANGE, filters, mel_decibels, png, to_mel
-from espnet_sld.scoring.report.results_section import real_time, wilson
+from espnet_sld.scoring.report.results_section import wilson
 from espnet_sld.scoring.report.setup_section import options_set
-
-FEW = Limits(resamples=200)
-
-
-@pytest.fixture(scope="module")
-def small_tasks(load_file, repo_root):
-    return load_file(repo_root / "test" / "small_tasks.py")
-
-
-@pytest.fixture(scope="module")
-def ctc(small_tasks, fsdd_dir, tmp_path_factory):
-    return small_tasks.make_ctc(tmp_path_factory.mktemp("ctc"), fsdd_dir)
 
 
 @pytest.fixture(scope="module")
@@ -40,97 +26,17 @@ def dmlm(small_tasks, fsdd_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ctc_page(ctc):
-    made = write_experiment_report(ctc / "exp" / "table" / "interaed_kd_seed1", report.read_samples, FEW)
-    return made.path.read_text()
+def page(dmlm, pages):
+    return pages.write(dmlm / "exp" / "dmlm_a")
 
 
-@pytest.fixture(scope="module")
-def page(dmlm):
-    return write(dmlm / "exp" / "dmlm_a")
-
-
-def write(experiment, limits=FEW):
-    made = write_experiment_report(experiment, report.read_samples, limits, None, report.read_pictures)
-    return made.path.read_text()
-
-
-def data_of(page):
-    return json.loads(re.search(r"<script type=application/json id=data>(.*?)</script>", page, re.S)[1])
-
-
-def section(page, name):
-    return re.search(rf'<section id="{name}">.*?</section>', page, re.S)[0]
-
-
-def plain(html):
-    return re.sub(r"<[^>]+>", " ", html).replace("&#x27;", "'")
-
-
-def decoded(address):
-    return base64.b64decode(address.partition(",")[2])
-
-
-def test_the_loss_of_a_ctc_model_is_named_weighted_and_counted(ctc_page):
-    training = section(ctc_page, "curves")
-    titles = re.findall(r"<figcaption>(.*?)</figcaption>", training)
-    assert [re.sub(r" ?<.*", "", title) for title in titles[:4]] == [
-        "loss", "CTC, last layer", "token errors of greedy CTC", "decoder, last layer"
-    ]  # fmt: skip
-    assert "nats an utterance, weight 0.25" in titles[1]
-    assert "infeasible" not in training and "too few frames" not in training  # it never happened
-    assert "not masked" not in training and "with SpecAugment and dropout" in training
-    assert "the two lines of a part that is taught are of different losses" in training
-
-
-def test_a_ctc_models_tokens_are_counted_from_its_files(ctc_page, ctc, small_tasks):
-    words = plain(section(ctc_page, "tokens"))
-    units = read_table(ctc / "dump/raw/dev" / f"text.rm.mfcc_km{small_tasks.UNITS}")
-    lengths = [len(line) for line in units.values()]
-    assert f"{min(lengths)} to {max(lengths)}, {np.mean(lengths):.1f} on average" in words
-    assert f"{np.mean(lengths) / 2:.1f} on average (unit_subsampling 2)" in words
-    assert f"{len(set(''.join(units.values())))} of {small_tasks.UNITS} units occur" in words
-    assert "pseudo-perplexity 4.20" in words and "at 90.0 % of the places" in words
-
-
-def test_a_ctc_page_leaves_out_what_its_results_do_not_have(ctc_page):
-    head = re.findall(r"<th [^>]*><button type=button>([^<]*)", section(ctc_page, "errors"))
-    assert head == ["decoding", "set", "WER %", "CER %", "S", "I", "D", "words", "utts", "wrong %", "RTF",
-                    "RTF, CPU"]  # fmt: skip
-    errors = section(ctc_page, "errors")
-    assert "0.00085" in errors and ">0.0015<" in errors and 'href="#attending"' not in ctc_page
-    assert [real_time(value) for value in (0.000811, 0.0131, 0.25, 1.26, 31.0, None)] == [
-        "0.00081", "0.013", "0.25", "1.3", "31.0", "–"
-    ]  # fmt: skip
-
-
-def test_options_are_compared_with_the_defaults_of_their_own_task(ctc, dmlm):
-    options = options_set(read_experiment(ctc / "exp" / "table" / "interaed_kd_seed1").config)
-    assert options["unit_subsampling"] == 2 and options["specaug"] == "specaug"
-    assert "input" not in options  # `units` is the default of CTC models, and no option of the others
-    assert not {key for key in options if key.startswith(("criterion_weights", "target_vocabulary"))}
+def test_options_are_compared_with_the_defaults_of_their_own_task(dmlm):
     options = options_set(read_experiment(dmlm / "exp" / "dmlm_a").config)
     assert options["criterion_conf.lambda_text"] == 0.9 and "mixture_tasks" not in options
 
 
-def test_a_ctc_ablation_is_a_study_over_seeds(ctc):
-    page = write_recipe_report(ctc, report.read_samples, FEW).path.read_text()
-    study = section(page, "studies")
-    for row in ("ctc", "interaed_kd"):
-        rates = [
-            json.loads((ctc / f"exp/table/{row}_seed{n}/decode_greedy/test/result.json").read_text())["wer"]
-            for n in (1, 2)
-        ]
-        assert f"{np.mean(rates):.2f} ± {np.std(rates, ddof=1):.2f}" in study
-    assert "with decoders at intermediate layers too, taught: interAED-KD" in study
-    assert "interaed_kd – ctc" in study and "-1.50" in study and "TABLE.json" in study
-    assert {one["name"] for one in data_of(page)["systems"]} >= {"ctc_seed1", "interaed_kd_seed2"}
-    legend = re.search(r"<ul class=legend>.*?</ul>", section(page, "curves"), re.S)[0]
-    assert "ctc (2 seeds)" in legend and len(set(re.findall(r'"line (c\d)', legend))) == 2
-
-
-def test_every_task_has_the_figures_of_its_results(page, dmlm):
-    results = section(page, "errors")
+def test_every_task_has_the_figures_of_its_results(page, dmlm, pages):
+    results = pages.section(page, "errors")
     titles = re.findall(r"<h3>(.*?)</h3>", results)
     assert titles == ["Recognition", "Translation", "Captions", "Synthesised speech"]
     shown = {}
@@ -166,8 +72,8 @@ def test_wilsons_interval_is_where_the_normal_test_is_on_its_edge():
             assert distance == pytest.approx(1.959964 * np.sqrt(share * (1 - share) / total), abs=1e-9)
 
 
-def test_sets_of_one_name_are_told_apart_by_task(page):
-    data = data_of(page)
+def test_sets_of_one_name_are_told_apart_by_task(page, pages):
+    data = pages.data_of(page)
     assert [one["title"] for one in data["sets"]] == [
         "dev: recognition", "test: recognition", "dev: translation", "test: translation", "digits: captions",
         "dev: synthesised speech", "test: synthesised speech",
@@ -177,8 +83,8 @@ def test_sets_of_one_name_are_told_apart_by_task(page):
     assert "not on this page" not in page
 
 
-def test_captions_keep_their_own_closest_reference_and_their_images(page, dmlm):
-    part = next(one for one in data_of(page)["sets"] if one["kind"] == "caption")
+def test_captions_keep_their_own_closest_reference_and_their_images(page, dmlm, pages):
+    part = next(one for one in pages.data_of(page)["sets"] if one["kind"] == "caption")
     closest = read_table(dmlm / "exp/dmlm_a/caption/digits/ref.closest")
     (system,) = part["systems"].values()
     chosen = zip(part["utts"], part["variants"], system, strict=True)
@@ -186,13 +92,13 @@ def test_captions_keep_their_own_closest_reference_and_their_images(page, dmlm):
     assert sorted(part["pictures"]) == sorted(closest)
     for name, address in part["pictures"].items():
         assert address.startswith("data:image/png;")
-        assert decoded(address) == (dmlm / "data/digits" / f"{name}.png").read_bytes()
+        assert pages.decoded(address) == (dmlm / "data/digits" / f"{name}.png").read_bytes()
     assert part["audio"] == {} and part["unit"] == "images"
 
 
-def test_experiments_are_compared_although_their_closest_captions_differ(dmlm):
-    page = write_recipe_report(dmlm, report.read_samples, FEW, report.read_pictures).path.read_text()
-    data = data_of(page)
+def test_experiments_are_compared_although_their_closest_captions_differ(dmlm, pages):
+    page = write_recipe_report(dmlm, report.read_samples, pages.FEW, report.read_pictures).path.read_text()
+    data = pages.data_of(page)
     part = next(one for one in data["sets"] if one["kind"] == "caption")
     names = [data["systems"][int(index)]["name"] for index in part["systems"]]
     assert names == ["a", "b"] and "can be compared with none" not in page
@@ -205,10 +111,10 @@ def test_experiments_are_compared_although_their_closest_captions_differ(dmlm):
             assert bool(path) == (heard[utterance] != own[utterance])
 
 
-def test_models_with_several_tasks_are_averaged_over_seeds(small_tasks, fsdd_dir, tmp_path):
+def test_models_with_several_tasks_are_averaged_over_seeds(small_tasks, fsdd_dir, tmp_path, pages):
     names = ("dmlm_x_seed1", "dmlm_x_seed2", "dmlm_y_seed1")
     folder = small_tasks.make_dmlm(tmp_path, fsdd_dir, names)
-    study = section(write_recipe_report(folder, None, FEW).path.read_text(), "studies")
+    study = pages.section(write_recipe_report(folder, None, pages.FEW).path.read_text(), "studies")
     for task, part, key in (
         ("asr", "test", "wer"),
         ("st", "dev", "bleu"),
@@ -223,29 +129,29 @@ def test_models_with_several_tasks_are_averaged_over_seeds(small_tasks, fsdd_dir
     assert "tts test heard WER %" in study and "BLEU" in study
 
 
-def test_synthesised_speech_lies_beside_the_recording(page, dmlm):
-    data = data_of(page)
+def test_synthesised_speech_lies_beside_the_recording(page, dmlm, pages):
+    data = pages.data_of(page)
     part = data["sets"][-1]
     (system,) = part["spoken"]
     assert data["systems"][int(system)]["name"] == "tts"
     assert set(part["spoken"][system]) == set(part["audio"]) == set(part["utts"])
     wavs = read_table(dmlm / "exp/dmlm_a/tts/test/speech/wav.scp")
     for utterance, address in part["spoken"][system].items():
-        samples, rate = soundfile.read(io.BytesIO(decoded(address)))
+        samples, rate = soundfile.read(io.BytesIO(pages.decoded(address)))
         original, _ = soundfile.read(dmlm / wavs[utterance])
         assert len(samples) / rate == pytest.approx(len(original) / 16000, abs=0.1)
         spectrum = np.abs(np.fft.rfft(samples))
         assert np.argmax(spectrum) * rate / len(samples) == pytest.approx(1000, abs=10)
 
 
-def test_four_examples_have_two_players_and_two_spectra_each(page):
-    examples = section(page, "speech")
+def test_four_examples_have_two_players_and_two_spectra_each(page, pages):
+    examples = pages.section(page, "speech")
     assert examples.count("<figure") == 4 and examples.count("<audio ") == 8
     assert examples.count("data:image/png;base64,") == 8 and examples.count(">seconds<") == 4
     assert "Hz, mel scale" in examples and "heard in it" in examples
     assert re.findall(r">(recorded|synthesised), \d\.\d\d s<", examples) == ["recorded", "synthesised"] * 4
     for address in re.findall(r'href="(data:image/png[^"]+)"', examples):
-        width, height = np.frombuffer(decoded(address)[16:24], ">u4")
+        width, height = np.frombuffer(pages.decoded(address)[16:24], ">u4")
         assert height == 80 and 20 < width <= 601
 
 
@@ -275,9 +181,9 @@ def test_the_picture_has_time_to_the_right_and_high_frequencies_above():
     assert picture.shape == (2, 3) and picture[0, 2] > 200 and picture[1, 0] < 30
 
 
-def test_curves_of_several_modalities_have_their_weights_and_gaps(page):
-    training = section(page, "curves")
-    titles = [plain(title) for title in re.findall(r"<figcaption>(.*?)</figcaption>", training)]
+def test_curves_of_several_modalities_have_their_weights_and_gaps(page, pages):
+    training = pages.section(page, "curves")
+    titles = [pages.plain(title) for title in re.findall(r"<figcaption>(.*?)</figcaption>", training)]
     titles = [" ".join(title.split()) for title in titles]
     assert titles[:6] == [
         "CE of text nats a token, weight 0.9", "CE of speech nats a token, weight 0.25",
@@ -295,8 +201,8 @@ def test_curves_of_several_modalities_have_their_weights_and_gaps(page):
     assert first.count("M") == 2 and second.count("M") == 1
 
 
-def test_tokens_are_counted_by_modality(page, dmlm, small_tasks):
-    tokens = plain(section(page, "tokens"))
+def test_tokens_are_counted_by_modality(page, dmlm, small_tasks, pages):
+    tokens = pages.plain(pages.section(page, "tokens"))
     images = read_table(dmlm / "dump/raw/digits/image_tokens").values()
     used = {token for line in images for token in line.split()}
     assert f"Images: {len(used)} of {small_tasks.PIECES} tokens occur" in tokens
@@ -309,11 +215,11 @@ def test_tokens_are_counted_by_modality(page, dmlm, small_tasks):
     assert "Padding in training batches: 1.50 % on average" in tokens
 
 
-def test_media_stay_within_their_bounds_and_may_be_absent(dmlm, small_tasks, tmp_path):
+def test_media_stay_within_their_bounds_and_may_be_absent(dmlm, small_tasks, tmp_path, pages):
     experiment = dmlm / "exp" / "dmlm_b"
     small = Limits(audio=4, audio_bytes=60_000, resamples=100, pictures=3, picture_bytes=10_000)
-    page = write(experiment, small)
-    data = data_of(page)
+    page = pages.write(experiment, small)
+    data = pages.data_of(page)
     spoken = [name for one in data["sets"] for each in one["spoken"].values() for name in each]
     assert len({*spoken, *(name for one in data["sets"] for name in one["audio"])}) <= 4
     sizes = [len(address) for one in data["sets"] for known in (one["audio"], *one["spoken"].values())
@@ -321,17 +227,17 @@ def test_media_stay_within_their_bounds_and_may_be_absent(dmlm, small_tasks, tmp
     examples = re.findall(r'src="(data:audio[^"]+)"', page)
     assert sum(sizes) + sum(map(len, examples)) <= 60_000
     assert sum(len(one["pictures"]) for one in data["sets"]) == 3
-    page = write_experiment_report(experiment, None, FEW).path.read_text()
+    page = write_experiment_report(experiment, None, pages.FEW).path.read_text()
     assert 'id="speech"' not in page and "<audio" not in page.partition("<script")[0]
-    assert all(one["spoken"] == {} and one["pictures"] == {} for one in data_of(page)["sets"])
+    assert all(one["spoken"] == {} and one["pictures"] == {} for one in pages.data_of(page)["sets"])
 
 
-def test_a_photograph_becomes_a_small_one(tmp_path):
+def test_a_photograph_becomes_a_small_one(tmp_path, pages):
     Image = pytest.importorskip("PIL.Image")
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (400, 600, 3)).astype(np.uint8)).save(path)
     address = report.picture_address(path)
-    picture = Image.open(io.BytesIO(decoded(address)))
+    picture = Image.open(io.BytesIO(pages.decoded(address)))
     assert address.startswith("data:image/jpeg;") and picture.size == (160, 107) and len(address) < 40_000
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "images.scp").write_text("a photo.png\nb gone.png\n")
@@ -340,24 +246,7 @@ def test_a_photograph_becomes_a_small_one(tmp_path):
     assert report.read_pictures([tmp_path], tmp_path, "none", ["a"]) == {}
 
 
-def test_a_ctc_model_of_recordings_has_audio_and_no_units(ctc, tmp_path):
-    run = tmp_path / "exp" / "ctc_seed1"
-    run.parent.mkdir()
-    for name in ("dump", "data", "conf"):
-        (tmp_path / name).symlink_to(ctc / name)
-    shutil.copytree(ctc / "exp" / "table" / "ctc_seed1", run)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["valid_data_path_and_name_and_type"][0] = ["dump/raw/org/dev/wav.scp", "speech", "sound"]
-    config["train_data_path_and_name_and_type"][0] = ["dump/raw/org/dev/wav.scp", "speech", "sound"]
-    (run / "config.yaml").write_text(yaml.safe_dump({**config, "input": "fbank"}))
-    page = write(run)
-    assert all(len(one["audio"]) == len(one["seconds"]) == 8 for one in data_of(page)["sets"])
-    tokens = section(page, "tokens")
-    assert "filter banks of the recordings: no units" in tokens and "Unit use" not in tokens
-    assert "different</td>" in tokens and "stage 5" not in tokens
-
-
-def test_a_mixture_is_found_where_training_read_it_or_not_at_all(dmlm, tmp_path):
+def test_a_mixture_is_found_where_training_read_it_or_not_at_all(dmlm, tmp_path, pages):
     run = tmp_path / "exp" / "dmlm_a"
     run.parent.mkdir()
     for name in ("dump", "data", "conf"):
@@ -369,6 +258,6 @@ def test_a_mixture_is_found_where_training_read_it_or_not_at_all(dmlm, tmp_path)
     assert experiment.recipe == tmp_path and experiment.problems == []
     assert experiment.raw_dir == tmp_path / "dump" / "raw" and tmp_path / "data" in experiment.set_folders
     (tmp_path / "exp" / "stats" / "mixture.yaml").unlink()
-    page = write(run)
+    page = pages.write(run)
     assert "the data that config.yaml names was not found" in page and 'id="tokens"' not in page
     assert "Captions</h3>" in page
