@@ -61,35 +61,38 @@ on_failure() {
 }
 trap on_failure EXIT
 
-# all_runs NAME JOBS LINE...: one run each (see ctc_kd_run.sh); finished ones return at once.
+# add_run ROW SEED FIRST_STAGE DECODINGS SETS: one run more for all_runs.
+add_run() {
+  lines+=("$(printf '%q ' --row "$1" --seed "$2" --ctc_tag "seed$2" --stage "$3" --decodings "$4" --decode_sets "$5")")
+}
+
+# all_runs NAME JOBS: the runs that were added; finished ones return at once.
 all_runs() {
   local list=${table}/$1.txt at_once=$2
-  shift 2
   if [ "${dry_run}" = false ]; then
     mkdir -p "${table}"
-    printf '%s\n' "$@" > "${list}"
+    printf '%s\n' "${lines[@]}" > "${list}"
   fi
-  run run.py --max-jobs-run "${at_once}" JOB=1:$# "${list%.txt}.log/run.JOB.log" \
-    "${TEMPLATE}/ctc_kd_run.sh" "${list}" JOB "${recipe[@]}"
+  run run.py --max-jobs-run "${at_once}" JOB=1:"${#lines[@]}" "${list%.txt}.log/run.JOB.log" \
+    "${TEMPLATE}/listed_run.sh" "${list}" JOB "${recipe[@]}" --stop_stage 9 --report_pages none
+  lines=()
 }
 
 # In a function, so that bash has read it all before it begins: the file may change while it runs.
 main() {
-  local row seed weight lines=() tags=() beams=() beam=()
+  local row seed weight lines=() tags=() beam=()
   run "${recipe[@]}" --stage 1 --stop_stage 6 --row interaed_kd --decodings "greedy${beam_sets:+ beam}"
   for seed in ${seeds}; do                 # seeds outside, so that an early look compares equal numbers
-    for row in ${rows}; do lines+=("${row} ${seed} 7 greedy ${sets// /,}"); done
+    for row in ${rows}; do add_run "${row}" "${seed}" 7 greedy "${sets}"; done
   done
-  all_runs runs "${jobs}" "${lines[@]}"
+  all_runs runs "${jobs}"
 
   if [ -n "${beam_sets}" ]; then           # the LM's weight, on dev
     for weight in ${lm_weights}; do
-      beams+=("beam:lm_weight=${weight}+beam_size=${beam_size}")
+      add_run ctc "${first_seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${dev}"
       tags+=("decode_beam_lm_weight_${weight}_beam_size_${beam_size}")
     done
-    lines=()
-    for item in "${beams[@]}"; do lines+=("ctc ${first_seed} 8 ${item} ${dev}"); done
-    all_runs lm_weights "${jobs}" "${lines[@]}"
+    all_runs lm_weights "${jobs}"
     tag=${tags[0]}
     choose=(python3 -m espnet_sld.bin.best_decoding --exp_dir "${table}/ctc_seed${first_seed}" --set "${dev}"
       --tags "${tags[@]}")
@@ -98,14 +101,13 @@ main() {
     weight=${tag#decode_beam_lm_weight_}; weight=${weight%%_*}
   fi
 
-  lines=()                                 # timed: one at a time
-  for row in ${rows}; do
-    lines+=("${row} ${first_seed} 8 greedy:batch_size=1,greedy:batch_size=${batch_size} ${speed_set}")
+  for row in ${rows}; do                   # timed: one at a time
+    add_run "${row}" "${first_seed}" 8 "greedy:batch_size=1 greedy:batch_size=${batch_size}" "${speed_set}"
   done
   for seed in ${beam_sets:+${seeds}}; do
-    lines+=("ctc ${seed} 8 beam:lm_weight=${weight}+beam_size=${beam_size} ${beam_sets// /,}")
+    add_run ctc "${seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${beam_sets}"
   done
-  all_runs timed 1 "${lines[@]}"
+  all_runs timed 1
 
   run python3 -m espnet_sld.bin.ctc_table --runs_dir "${table}" --rows "$(IFS=,; echo "${shown[*]}")" --sets "${sets// /,}" \
     --contrasts "$(IFS=,; echo "${declared[*]-}")" --margin "${margin}" --speed_set "${speed_set}" \

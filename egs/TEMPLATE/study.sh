@@ -68,7 +68,8 @@ main() {
     while read -r row objective config options; do
       names+=("${row}")
       for seed in ${seeds}; do
-        lines+=("${row}_seed${seed} ${objective} ${seed} ${config} ${options}")
+        lines+=("$(printf '%q ' --asr_tag "${row}_seed${seed}" --objective "${objective}" --seed "${seed}" \
+          --asr_config "${config}" --asr_args "${options} ${asr_args}")")
       done
     done <<< "${plan}"
   done
@@ -81,7 +82,8 @@ main() {
       printf '%s\n' "${lines[@]}" > "${list}"
     fi
     run run.py --max-jobs-run "${jobs}" JOB=1:"${#lines[@]}" "${study_dir}/${study}.log/run.JOB.log" \
-      "${TEMPLATE}/study_run.sh" "${list}" JOB "${asr_args}" "${decode_sets}" "${trained[@]}"
+      "${TEMPLATE}/listed_run.sh" "${list}" JOB "${trained[@]}" --stage 7 --stop_stage 9 \
+      --decode_sets "${decode_sets}" --report_pages experiment
   fi
 
   for kind in "${kinds[@]}"; do
