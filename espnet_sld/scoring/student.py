@@ -6,11 +6,6 @@ from statistics import NormalDist
 NORMAL_FROM = 1000  # from here on the difference to the normal distribution is below 0.2 % of a quantile
 
 
-def two_sided_probability(t: float, freedom: int) -> float:
-    """P(|T| ≥ |t|), by the finite series of Abramowitz & Stegun, 26.7.3 (odd) and 26.7.4 (even)."""
-    return _tail(math.atan(abs(t) / math.sqrt(freedom)), freedom)
-
-
 def two_sided_quantile(level: float, freedom: int) -> float:
     """The t > 0 with P(|T| ≥ t) = `level`, 0 < level ≤ 1."""
     if freedom >= NORMAL_FROM:
@@ -35,6 +30,7 @@ def widening(level: float, units: int) -> float:
 
 
 def _tail(angle: float, freedom: int) -> float:
+    """P(|T| ≥ tan(angle)·√freedom), by the series of Abramowitz & Stegun, 26.7.3 (odd) and 26.7.4 (even)."""
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2
     term, total = (cosine, 0.0) if odd else (1.0, 0.0)
