@@ -11,6 +11,8 @@ ITERATIONS = 60
 MOMENTUM = 0.99  # Perraudin, Balazs, Søndergaard 2013
 SPECTRUM_STEPS = 30
 TINY = 1e-8
+GATE_DB = -80.0  # of full scale; about what is left where a recording has digital silence
+GATE_SECONDS = 0.015
 
 
 def magnitudes(mel: np.ndarray, conf: MelConf) -> torch.Tensor:
@@ -61,3 +63,14 @@ def griffin_lim(
         before = now
     wave = torch.istft(target * angles, **stft, length=length)[:num_samples]
     return wave.numpy()
+
+
+def gate(wave: np.ndarray, sample_rate: int, level_db: float = GATE_DB) -> np.ndarray:
+    """The samples (N,) with zeros where the power of the 15 ms around them is below `level_db` of full scale.
+
+    Nobody hears that, but features without a floor of their own tell it from silence, and so do units.
+    """
+    half = round(sample_rate * GATE_SECONDS / 2)
+    squares = torch.from_numpy(wave)[None].square()
+    power = torch.nn.functional.avg_pool1d(squares, 2 * half + 1, stride=1, padding=half)[0]
+    return np.where(power.numpy() < 10 ** (level_db / 10), np.float32(0), wave)

@@ -18,7 +18,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.files import write_json
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp, file_digest
-from espnet_sld.vocoder.griffin_lim import ITERATIONS, griffin_lim
+from espnet_sld.vocoder.griffin_lim import GATE_DB, ITERATIONS, gate, griffin_lim
 from espnet_sld.vocoder.mel import MelConf
 from espnet_sld.vocoder.saved import ANY, RECORD, UnitVocoder
 from espnet_sld.vocoder.timing import UNIT_RATE, read_units
@@ -52,10 +52,12 @@ class GriffinLim:
     iterations: int = ITERATIONS
 
     def __call__(self, mel: np.ndarray, num_samples: int, seed: int = 0) -> np.ndarray:
-        return griffin_lim(mel, num_samples, self.conf, iterations=self.iterations, seed=seed)
+        wave = griffin_lim(mel, num_samples, self.conf, iterations=self.iterations, seed=seed)
+        return gate(wave, self.conf.sample_rate)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "griffin_lim", "iterations": self.iterations, "mel": self.conf.as_dict()}
+        settings = {"iterations": self.iterations, "gate_db": GATE_DB}
+        return {"kind": "griffin_lim", **settings, "mel": self.conf.as_dict()}
 
 
 def speak(
@@ -168,7 +170,7 @@ def synthesise(
         return stamp.result()
     stamp.path.unlink(missing_ok=True)
     (out_dir / "wavs").mkdir(parents=True, exist_ok=True)
-    data, empty = DataDir({}, {}, utt2dur={}), []
+    data, empty, digest = DataDir({}, {}, utt2dur={}), [], hashlib.blake2b(digest_size=16)
     for utt in track(ids, len(ids), "speech"):
         if "/" in utt:
             raise InputError(f"{units_file}: utterance '{utt}' cannot name a file; rename it")
@@ -186,6 +188,7 @@ def synthesise(
             empty.append(utt)
         path = out_dir / "wavs" / f"{utt}.wav"
         write_wav(path, wave, UNIT_RATE)
+        digest.update(wave.tobytes())
         data.wav[utt], data.utt2spk[utt] = str(path), utt2spk[utt] if utt2spk else utt
         data.utt2dur[utt] = len(wave) / UNIT_RATE
         if text is not None:
@@ -201,6 +204,7 @@ def synthesise(
         "unknown_speakers": unknown,
         "seconds": round(sum(data.utt2dur.values()), 3),
         "vocoder": maker.describe()["kind"],
+        "digest": digest.hexdigest(),  # of all samples: what reads the recordings sees that they are others
     }
     write_json(out_dir / REPORT, report)
     stamp.write(**report)

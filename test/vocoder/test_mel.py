@@ -7,7 +7,7 @@ from transformers import SpeechT5FeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from espnet_sld.errors import InputError
-from espnet_sld.vocoder.griffin_lim import griffin_lim, magnitudes
+from espnet_sld.vocoder.griffin_lim import gate, griffin_lim, magnitudes
 from espnet_sld.vocoder.mel import MelConf, filters, hertz_to_mel, log_mel, mel_to_hertz
 
 
@@ -90,3 +90,22 @@ def test_impossible_analyses_are_refused():
         MelConf(hop=2000)
     with pytest.raises(InputError, match="too short for a spectrum: more than 512"):
         log_mel(np.zeros(512, np.float32), MelConf())
+
+
+def test_what_nobody_hears_becomes_silence_and_speech_stays_as_it_is(speech):
+    conf, silence = MelConf(), np.zeros(8000, np.float32)
+    joined = np.concatenate([speech, silence, speech])
+    wave = griffin_lim(log_mel(joined, conf), len(joined), conf)
+    gated = gate(wave, conf.sample_rate)
+    pause = slice(len(speech) + 1500, len(speech) + 6500)  # further from speech than a window
+    assert 0 < np.abs(wave[pause]).max() < 1e-3 and not gated[pause].any()
+    loud = np.abs(wave) > 0.01
+    assert loud.sum() > 10_000 and np.array_equal(gated[loud], wave[loud])
+
+
+def test_the_gate_measures_the_power_around_every_sample():
+    wave = np.random.default_rng(0).normal(0, 1e-4, 2000).astype(np.float32)
+    padded = np.pad(wave.astype(np.float64), 120)
+    power = np.array([np.square(padded[i : i + 241]).mean() for i in range(len(wave))])
+    assert 0.2 < (power < 1e-8).mean() < 0.8
+    assert np.array_equal(gate(wave, 16000), np.where(power < 1e-8, 0, wave))

@@ -101,6 +101,16 @@ def test_what_is_spoken_does_not_depend_on_the_others_and_is_kept(world, few, tm
     assert parts[0].stat().st_mtime_ns != stamp
 
 
+def test_a_change_of_the_sound_alone_shows_in_the_report_that_readers_of_it_look_at(world, few, tmp_path):
+    conf, found = UnitVocoder.load(world.vocoder).conf, []
+    for iterations in (2, 3, 2):
+        report = make(world, few, tmp_path / "speech", maker=GriffinLim(conf, iterations))
+        table = (tmp_path / "speech" / "wav.scp").read_text()
+        assert json.loads((tmp_path / "speech" / "synthesis.json").read_text()) == report
+        found.append((table, report["seconds"], report["digest"]))
+    assert found[0] == found[2] and found[0][:2] == found[1][:2] and found[0][2] != found[1][2]
+
+
 @pytest.mark.parametrize("rate", [16000, 22050])
 def test_a_hifigan_of_any_rate_speaks_at_16_khz_with_the_same_length(world, trained, tmp_path, rate):
     config = SpeechT5HifiGanConfig(
