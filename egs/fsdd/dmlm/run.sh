@@ -20,5 +20,5 @@ set -euo pipefail
   --target_lang de \
   --vocoder_args "--hours 1 --steps 400 --batch 16" \
   --pretrain_mixture conf/pretrain_mixture.yaml \
-  --pretrain_args "--batch_bins 1500 --num_iters_per_epoch 450 --max_epoch 6 --optim_conf lr=0.005" \
+  --pretrain_args "--batch_bins 1500 --num_iters_per_epoch 450 --max_epoch 4 --keep_nbest_models 1 --optim_conf lr=0.005 --criterion_conf lambda_text=0.0" \
   "$@"
