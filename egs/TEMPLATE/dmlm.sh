@@ -48,6 +48,7 @@ tts_sets=                 # default: dev and the first test set
 st_sets=                  # default: as asr_sets
 caption_sets=             # default: the image sets but the first
 inference_tag=            # suffix of the decodings: asr<tag>, tts<tag> …
+report_pages=experiment   # the experiment's report.html; none: no page
 # end options
 decode_sets=              # sets that a recipe's derive_options chooses
 own_options dmlm.sh
@@ -269,7 +270,7 @@ stages() {
       fi
     done
     run python3 -m espnet_sld.bin.dmlm_results --exp_dir "${exp}"
-    run ${train_cmd} "${exp}/log/report.log" python3 -m espnet_sld.bin.report --exp_dir "${exp}" --recipe_dir .
+    [ "${report_pages}" = none ] || run ${train_cmd} "${exp}/log/report.log" python3 -m espnet_sld.bin.report --exp_dir "${exp}" --recipe_dir .
   fi
 }
 stages; exit  # one line: nothing is read after the stages
