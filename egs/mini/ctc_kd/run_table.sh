@@ -4,4 +4,4 @@ set -euo pipefail
 . ./path.sh
 
 exec "${MAIN_ROOT}/egs/TEMPLATE/ctc_kd_table.sh" --table exp/table --sets "dev test test_voices" --speed_set test \
-  --beam_sets test "$@"
+  --beam_sets test --recipe_opts "--unit_subsampling 2" "$@"
