@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from espnet_sld.bin import attention, report
+from espnet_sld.scoring.curves import Curve
 from espnet_sld.scoring.report.alignment import steps
+from espnet_sld.scoring.report.curves_section import curves_section
 from espnet_sld.scoring.report.experiment import Experiment
 from espnet_sld.scoring.report.intervals import rate_intervals
 from espnet_sld.scoring.report.parts import LAMBDAS, SPEECH_PARTS, weights
@@ -109,3 +111,19 @@ def test_the_default_options_are_those_of_the_task(repo_root, module, task, name
         "sort_keys=True)'"
     )
     assert json.loads(path.read_text()) == now, remedy
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"time_mask_prob": 0.05, "dropout": 0.1}, "as trained: masked, with dropout"),
+        ({"time_mask_prob": 0.0, "dropout": 0.0, "residual_dropout": 0.1}, "as trained: with dropout"),
+        ({"time_mask_prob": 0.05, "dropout": 0.0, "attention_dropout": None}, "as trained: masked"),
+        ({"time_mask_prob": 0.0, "dropout": 0.0}, "as trained"),
+        ({"interctc_layers": "1", "specaug": "specaug"}, "as trained: with SpecAugment and dropout"),
+    ],
+)
+def test_the_training_curve_is_said_to_be_what_it_is(config, words):
+    curves = {phase: {"loss": Curve(np.arange(1, 4), np.ones(3))} for phase in ("train", "valid")}
+    page = curves_section(Experiment("x", Path("x"), {}, config, curves, None))
+    assert f"training ({words})" in page

@@ -200,10 +200,14 @@ def _without_empty(part: str, curve: Curve, train: Mapping[str, Curve]) -> Curve
 
 
 def _as_trained(experiment: Experiment) -> str:
-    if experiment.system != "ctc":
-        return "as trained: masked, with dropout"
-    augmented = experiment.config.get("specaug") not in (None, "none")
-    return f"as trained: with {'SpecAugment and ' if augmented else ''}dropout"
+    config = experiment.config
+    if experiment.system == "ctc":
+        augmented = config.get("specaug") not in (None, "none")
+        return f"as trained: with {'SpecAugment and ' if augmented else ''}dropout"
+    changed = ["masked"] if config.get("time_mask_prob") else []
+    if any(config.get(key) for key in ("dropout", "attention_dropout", "residual_dropout")):
+        changed.append("with dropout")
+    return f"as trained: {', '.join(changed)}" if changed else "as trained"
 
 
 def _explained(experiment: Experiment, losses: Sequence[str], drawn: Sequence[str]) -> list[str]:
