@@ -109,6 +109,7 @@ def test_a_string_is_its_recordings_with_silence_between(fsdd_dir, prepared):
     assert position == len(joined)
 
 
+@pytest.mark.slow
 def test_a_run_after_a_kill_gives_the_same_bytes(small, tmp_path):
     fsdd.prepare(small, tmp_path / "a", COUNTS)
     fsdd.prepare(small, tmp_path / "b", COUNTS)

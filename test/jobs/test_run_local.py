@@ -131,6 +131,7 @@ def test_no_more_tasks_run_at_once_than_asked(run_py, tmp_path):
     assert max(counts) == 2
 
 
+@pytest.mark.slow
 def test_threads_and_gpus_reach_the_task_and_a_gpu_has_one_task_at_a_time(run_py, tmp_path):
     (tmp_path / "now").mkdir()
     script = (

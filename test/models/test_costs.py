@@ -139,6 +139,7 @@ def test_memory_of_the_training_data_is_what_the_dataset_takes(tmp_path):
     assert plan.dataset_bytes == pytest.approx(held / number, rel=0.15)
 
 
+@pytest.mark.slow
 def test_memory_of_the_kaldi_tables_is_what_reading_them_takes(tmp_path):
     from espnet_sld.corpus.data_dir import DataDir
 

@@ -52,6 +52,7 @@ def test_a_beam_gets_an_lm_and_its_options_name_it(dry):
     assert "--batch_size 1 " in greedy and "/decode_greedy_batch_size_1/dev" in greedy and "lm" not in greedy
 
 
+@pytest.mark.slow
 def test_a_given_teacher_is_used_and_not_trained(dry):
     options = ["--teacher", "models/bert", "--text_token_type", "hf", "--lm_train_text", "'more text' other"]
     shown = dry.run(*options, "--stage", "6").stdout

@@ -96,6 +96,7 @@ def test_the_large_configurations_are_whole_and_of_the_documented_size(repo_root
         assert all(f"{count:,}".replace(",", " ") in readme for count in (at_inference, in_training))
 
 
+@pytest.mark.slow
 def test_the_variants_choose_their_configuration_and_folders(recipe):
     def shown(*options):
         return recipe.run("--dry_run", "true", "--ctc_config", "", "--text_nbpe", "", *options).stdout

@@ -57,6 +57,7 @@ def test_a_hifigan_speaks_what_the_vocoder_was_trained_for(dmlm_recipe):
     assert len(commands) == 3 and all("--hifigan models/my\\ gan" in line for line in commands)
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_space_reaches_the_corpus_whole_and_its_option_is_in_the_help(dmlm_recipe):
     dry = dmlm_recipe("fsdd", ["--fsdd_dir", "my corpus", "--dry_run", "true"])
     shown = dry.run("--stop_stage", "1", "--corpus_opts", "--num_train_strings 3").stdout
@@ -73,6 +74,7 @@ def test_image_tokens_from_elsewhere_have_a_codebook_of_their_own(dmlm_recipe):
     assert "--source dump/raw/coco_test/image_tokens" in shown
 
 
+@pytest.mark.slow
 def test_the_listener_has_stage_numbers_of_its_own(dmlm_recipe):
     recipe = dmlm_recipe("fsdd", ["--stage", "8", "--stop_stage", "8"])
     shown = recipe.run("--dry_run", "true", "--skip_stages", "7").stdout
@@ -83,6 +85,7 @@ def test_the_listener_has_stage_numbers_of_its_own(dmlm_recipe):
     assert re.findall(r"resume with: ./run.sh --stage (\d+)", failed.stderr) == ["8", "8"]
 
 
+@pytest.mark.slow
 def test_an_edited_mixture_is_taken_by_the_training_and_kept_with_it(dmlm_recipe):
     recipe = dmlm_recipe("fsdd", ["--dumpdir", r"du&m|p\1", "--asr_sets", "none", "--stop_stage", "10"])
     (recipe.folder / "cmd.sh").write_text("train_cmd=true cuda_cmd=true decode_cmd=true\n")

@@ -22,6 +22,7 @@ def ablations(copy_recipe):
     return make
 
 
+@pytest.mark.slow
 def test_a_dry_table_names_every_step_and_writes_nothing(ablations):
     recipe = ablations("--dry_run", "true", "--rows", "base text_first asr_alone", "--seeds", "0 1")
     before = sorted(recipe.folder.rglob("*"))
@@ -33,6 +34,7 @@ def test_a_dry_table_names_every_step_and_writes_nothing(ablations):
     assert sorted(recipe.folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -74,6 +74,7 @@ def test_curves_of_all_objectives_are_drawn_and_missing_ones_named(tmp_path, mak
     assert (tmp_path / "curves.svg").read_bytes() == svg
 
 
+@pytest.mark.slow
 def test_masked_and_unmasked_dev_losses_never_share_a_panel(tmp_path, make_run):
     make_run(tmp_path, "sld", 0, wrong=0.1, sets=(), losses=(2.0, 1.0))
     make_run(tmp_path, "sld_maskdev", 0, wrong=0.1, sets=(), masked=True, losses=(3.0, 2.5))

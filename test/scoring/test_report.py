@@ -148,6 +148,7 @@ def test_bounds_hold_and_what_is_left_out_is_named(recipe, tmp_path, pages):
     assert min(with_words) >= max(without)
 
 
+@pytest.mark.slow
 def test_a_large_set_stays_within_the_text_bound(recipe, tmp_path, small_report):
     from espnet_sld.scoring.result import score_set
 

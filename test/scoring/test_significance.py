@@ -21,6 +21,7 @@ def simulated(generator, seeds, sentences, effect, seed_sd=0.05, sentence_sd=0.2
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [4, 8])
 def test_interval_covers_a_known_effect_also_with_few_seeds(seeds):
     generator = np.random.default_rng(0)
@@ -33,6 +34,7 @@ def test_interval_covers_a_known_effect_also_with_few_seeds(seeds):
     assert covered / runs >= 0.92
 
 
+@pytest.mark.slow
 def test_without_an_effect_small_p_values_are_rare():
     generator = np.random.default_rng(1)
     words = np.full(60, 5)

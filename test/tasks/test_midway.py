@@ -92,6 +92,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(runs, small, command, tmp_pa
     assert not (tmp_path / "broken_off" / "checkpoint.pth").exists()
 
 
+@pytest.mark.slow
 def test_a_stop_between_epochs_or_in_validation_loses_no_step(
     runs, small, command, tmp_path, monkeypatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_stop_between_epochs_or_in_validation_loses_no_step(
     runs.assert_same_training(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_damaged_state_costs_the_steps_since_the_one_before(
     runs, small, command, tmp_path, monkeypatch
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(
     runs.assert_same_training(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_states_are_saved_by_number_or_by_time_and_never_if_neither(
     small, command, tmp_path, monkeypatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_collected_lengths_are_those_of_training(mixtures, token_dir, tmp_path):
         collect_mixture.main(["--out_dir", "x"])
 
 
+@pytest.mark.slow
 def test_sampled_units_are_drawn_anew_in_every_set_that_has_speech(mixtures, token_dir, tmp_path):
     train_subword(
         [token_dir / "train.speech"], tmp_path / "bpe", kind="unit", model_type="bpe", vocab_size=80

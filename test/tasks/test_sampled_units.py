@@ -103,6 +103,7 @@ def test_counts_are_those_of_the_drawn_batch(sampled, preprocess):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_processes_and_workers_see_one_stream(sampled, preprocess, num_workers):
     sizes = {kind: len(preprocess.vocabulary.range(kind)) for kind in ("text", "speech")}

@@ -24,6 +24,7 @@ def markdown(load_file, repo_root, tmp_path):
     return render
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_problem(repo_root, tmp_path):
     done = subprocess.run(
         [sys.executable, repo_root / "tools" / "make_site.py", "--out", tmp_path / "site"],

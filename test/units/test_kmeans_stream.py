@@ -122,6 +122,7 @@ def data_dir(librispeech_dir, tmp_path_factory):
     return DataDir(wav, dict.fromkeys(wav, "s"), text).write(tmp_path_factory.mktemp("data") / "set")
 
 
+@pytest.mark.slow
 def test_fit_of_all_frames_of_real_speech(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("espnet_sld.units.kmeans_fit.MIN_INIT_FRAMES", 100)
     monkeypatch.setattr("espnet_sld.units.kmeans_fit.INIT_FRAMES_PER_CLUSTER", 5)

@@ -50,6 +50,7 @@ def test_losses_fall_and_the_record_says_what_was_done(trained):
     assert trained.speakers == ["george", "theo"] and trained.info["utterances"] == 32
 
 
+@pytest.mark.slow
 def test_a_training_that_was_broken_off_ends_with_the_same_weights(world, tmp_path, monkeypatch):
     whole = fit(world, tmp_path / "whole")
     step = train._Training._step

@@ -108,6 +108,7 @@ def hub(tmp_path, monkeypatch):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_pack_goes_to_the_hub_and_comes_back_by_name(packed, recipe, hub):
     folder = packed("plain")
     sent = upload(folder, "user/digits", endpoint=hub.url, token="hf_test")
