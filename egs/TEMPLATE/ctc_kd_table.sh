@@ -5,6 +5,7 @@
 . ./path.sh
 TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
 . "${TEMPLATE}/common.sh"
+. "${TEMPLATE}/runs.sh"
 
 # begin options
 rows="ctc interctc aed aed_kd interaed interaed_kd ctc_kd"  # rows of the table
@@ -54,42 +55,26 @@ export trainings_at_once=${jobs}           # ctc_kd.sh refuses several that woul
 recipe=(./run.sh --expdir "${table}" --ctc_config "${ctc_config}" --ctc_args "${ctc_args}"
   ${opts[@]+"${opts[@]}"} "$@")
 
-on_failure() {
-  local code=$?
-  [ "${code}" -eq 0 ] || echo "run_table.sh: stopped (exit ${code}). Finished runs are kept; after mending the cause," \
-    "resume with the same command: ${command_line}" >&2
-}
-trap on_failure EXIT
+say_how_to_resume run_table.sh
 
-# add_run ROW SEED FIRST_STAGE DECODINGS SETS: one run more for all_runs.
-add_run() {
-  lines+=("$(printf '%q ' --row "$1" --seed "$2" --ctc_tag "seed$2" --stage "$3" --decodings "$4" --decode_sets "$5")")
-}
+# row_run ROW SEED FIRST_STAGE DECODINGS SETS: one run more.
+row_run() { add_run --row "$1" --seed "$2" --ctc_tag "seed$2" --stage "$3" --decodings "$4" --decode_sets "$5"; }
 
-# all_runs NAME JOBS: the runs that were added; finished ones return at once.
-all_runs() {
-  local list=${table}/$1.txt at_once=$2
-  if [ "${dry_run}" = false ]; then
-    mkdir -p "${table}"
-    printf '%s\n' "${lines[@]}" > "${list}"
-  fi
-  run run.py --max-jobs-run "${at_once}" JOB=1:"${#lines[@]}" "${list%.txt}.log/run.JOB.log" \
-    "${TEMPLATE}/listed_run.sh" "${list}" JOB "${recipe[@]}" --stop_stage 9 --report_pages none
-  lines=()
-}
+# all_runs NAME JOBS
+all_runs() { run_all "${table}/$1" "$2" "${recipe[@]}" --stop_stage 9 --report_pages none; }
 
 # In a function, so that bash has read it all before it begins: the file may change while it runs.
 main() {
-  local row seed weight lines=() tags=() beam=()
+  local row seed weight tags=() beam=()
   run "${recipe[@]}" --stage 1 --stop_stage 6 --row interaed_kd --decodings "greedy${beam_sets:+ beam}"
   for seed in ${seeds}; do                 # seeds outside, so that an early look compares equal numbers
-    for row in ${rows}; do add_run "${row}" "${seed}" 7 greedy "${sets}"; done
+    for row in ${rows}; do row_run "${row}" "${seed}" 7 greedy "${sets}"; done
   done
   all_runs runs "${jobs}"
 
   if [ -n "${beam_sets}" ]; then           # the LM's weight, on dev
     for weight in ${lm_weights}; do
-      add_run ctc "${first_seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${dev}"
+      row_run ctc "${first_seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${dev}"
       tags+=("decode_beam_lm_weight_${weight}_beam_size_${beam_size}")
     done
     all_runs lm_weights "${jobs}"
@@ -102,10 +87,10 @@ main() {
   fi
 
   for row in ${rows}; do                   # timed: one at a time
-    add_run "${row}" "${first_seed}" 8 "greedy:batch_size=1 greedy:batch_size=${batch_size}" "${speed_set}"
+    row_run "${row}" "${first_seed}" 8 "greedy:batch_size=1 greedy:batch_size=${batch_size}" "${speed_set}"
   done
   for seed in ${beam_sets:+${seeds}}; do
-    add_run ctc "${seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${beam_sets}"
+    row_run ctc "${seed}" 8 "beam:lm_weight=${weight},beam_size=${beam_size}" "${beam_sets}"
   done
   all_runs timed 1
 

@@ -5,6 +5,7 @@
 . ./path.sh
 TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
 . "${TEMPLATE}/common.sh"
+. "${TEMPLATE}/runs.sh"
 
 # begin options
 rows_file=conf/ablations.yaml  # rows, their options of run.sh, contrasts, margin
@@ -38,18 +39,14 @@ recipe=(./run.sh --expdir "${expdir}" "$@")
 command=(python3 -m espnet_sld.bin.dmlm_table --rows_file "${rows_file}" --rows "${rows// /,}" --table "${table}"
   --asr_sets "${asr_sets// /,}" --st_sets "${st_sets// /,}" --caption_sets "${caption_sets// /,}")
 
-on_failure() {
-  local code=$?
-  [ "${code}" -eq 0 ] || echo "dmlm_table.sh: stopped (exit ${code}). Finished runs are kept; after mending the cause," \
-    "resume with the same command: ${command_line}; --report true shows what there is" >&2
-}
-trap on_failure EXIT
+say_how_to_resume dmlm_table.sh "; --report true shows what there is"
 
 # In a function, so that bash has read it all before it begins: the file may change while it runs.
 main() {
-  local plan runs name line options said seed exp experiments=()
+  local plan listed name line options said seed exp experiments=()
   plan=$("${command[@]}" --plan rows)      # refuses a wrong file before anything runs
-  runs=$("${command[@]}" --plan runs --seeds "${seeds// /,}")
+  listed=$("${command[@]}" --plan runs --seeds "${seeds// /,}")
+  mapfile -t lines <<< "${listed}"
   while IFS=$'\t' read -ru 3 name line; do  # and an option that the recipe does not have
     split_words options "${line}"
     said=$("${recipe[@]}" "${options[@]}" --stage 99 --dry_run true 2>&1) || die "${rows_file}, row '${name}': ${said}"
@@ -63,12 +60,7 @@ main() {
       first_stage=7
       run "${recipe[@]}" "${options[@]}" --stage 9 --stop_stage 9  # lengths, before several runs ask for them
     done 3<<< "${plan}"
-    if [ "${dry_run}" = false ]; then
-      mkdir -p "${out}"
-      printf '%s\n' "${runs}" > "${out}/runs.txt"
-    fi
-    run run.py --max-jobs-run "${jobs}" JOB=1:"$(wc -l <<< "${runs}")" "${out}/log/run.JOB.log" \
-      "${TEMPLATE}/listed_run.sh" "${out}/runs.txt" JOB "${recipe[@]}" --stage 10 --report_pages none
+    run_all "${out}/runs" "${jobs}" "${recipe[@]}" --stage 10 --report_pages none
   fi
 
   if [ -n "${loss_set}" ]; then

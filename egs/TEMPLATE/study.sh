@@ -5,6 +5,7 @@
 . ./path.sh
 TEMPLATE=${MAIN_ROOT}/egs/TEMPLATE
 . "${TEMPLATE}/common.sh"
+. "${TEMPLATE}/runs.sh"
 
 # begin options
 study=alpha               # alpha | temperature | table
@@ -46,12 +47,7 @@ recipe=(./run.sh "$@" ${dev_set:+--dev_set "${dev_set}"})
 trained=("${recipe[@]}" --expdir "${study_dir}")
 sets=${decode_sets// /,}
 
-on_failure() {
-  local code=$?
-  [ "${code}" -eq 0 ] || echo "study.sh: stopped (exit ${code}). Finished runs are kept; after mending the cause," \
-    "resume with the same command: ${command_line}; --report true shows what there is" >&2
-}
-trap on_failure EXIT
+say_how_to_resume study.sh "; --report true shows what there is"
 
 # of_study KIND: the options that name the study's rows
 of_study() {
@@ -61,15 +57,15 @@ of_study() {
 
 # In a function, so that bash has read it all before it begins: the file may change while it runs.
 main() {
-  local kind seed row objective config options lines=() names=() out list=${study_dir}/${study}.txt
+  local kind seed row objective config options names=() out
   for kind in "${kinds[@]}"; do
     of_study "${kind}"
     plan=$(python3 -m espnet_sld.bin.study "${row_options[@]}" --plan)  # refuses wrong values before anything runs
     while read -r row objective config options; do
       names+=("${row}")
       for seed in ${seeds}; do
-        lines+=("$(printf '%q ' --asr_tag "${row}_seed${seed}" --objective "${objective}" --seed "${seed}" \
-          --asr_config "${config}" --asr_args "${options} ${asr_args}")")
+        add_run --asr_tag "${row}_seed${seed}" --objective "${objective}" --seed "${seed}" --asr_config "${config}" \
+          --asr_args "${options} ${asr_args}"
       done
     done <<< "${plan}"
   done
@@ -77,13 +73,8 @@ main() {
   if [ "${report}" = false ]; then
     run "${recipe[@]}" --stage 1 --stop_stage 5
     run "${trained[@]}" --stage 6 --stop_stage 6
-    if [ "${dry_run}" = false ]; then
-      mkdir -p "${study_dir}"
-      printf '%s\n' "${lines[@]}" > "${list}"
-    fi
-    run run.py --max-jobs-run "${jobs}" JOB=1:"${#lines[@]}" "${study_dir}/${study}.log/run.JOB.log" \
-      "${TEMPLATE}/listed_run.sh" "${list}" JOB "${trained[@]}" --stage 7 --stop_stage 9 \
-      --decode_sets "${decode_sets}" --report_pages experiment
+    run_all "${study_dir}/${study}" "${jobs}" "${trained[@]}" --stage 7 --stop_stage 9 --decode_sets "${decode_sets}" \
+      --report_pages experiment
   fi
 
   for kind in "${kinds[@]}"; do

@@ -3,6 +3,7 @@
 # Runs for hours; run it again to resume. The table appears in exp/table/TABLE.md.
 . ./path.sh
 . "${MAIN_ROOT}/egs/TEMPLATE/common.sh"
+. "${MAIN_ROOT}/egs/TEMPLATE/runs.sh"
 
 # begin options
 seeds="1 2 3 4 5 6 7 8"            # seeds of the contrasted rows
@@ -34,42 +35,32 @@ done
 recipe=(./run.sh --dumpdir dump_table --datadir data_table --expdir "${table}" --nj "${jobs}"
   --corpus_opts "${corpus_opts}" --asr_config "${asr_config}")
 
-on_failure() {
-  local code=$?
-  [ "${code}" -eq 0 ] || echo "run_table.sh: stopped (exit ${code}). Finished runs are kept;" \
-    "after mending the cause, resume with the same command: ${command_line}" >&2
-}
-trap on_failure EXIT
+say_how_to_resume run_table.sh
 
-# all_runs NAME "tag row seed lr sets"...: one training each, `jobs` at a time; finished ones return at once.
-all_runs() {
-  local list=${table}/$1.txt
-  shift
-  if [ "${dry_run}" = false ]; then
-    mkdir -p "${table}"
-    printf '%s\n' "$@" > "${list}"
-  fi
-  run run.py --max-jobs-run "${jobs}" JOB=1:$# "${list%.txt}.log/run.JOB.log" \
-    local/table_run.sh "${list}" JOB "${recipe[@]}"
+# row_run TAG ROW SEED LR SETS: one training more.
+row_run() {
+  add_run --asr_tag "$1" --objective "$2" --seed "$3" --asr_args "--optim_conf lr=$4" --decode_sets "$5"
 }
+
+# all_runs NAME
+all_runs() { run_all "${table}/$1" "${jobs}" "${recipe[@]}" --stage 7 --stop_stage 9 --report_pages experiment; }
 
 # In a function, so that bash has read it all before it begins: the file may change while it runs.
 main() {
-  local row lr seed lines=()
+  local row lr seed
   local -A chosen taken
   run "${recipe[@]}" --stage 1 --stop_stage 6
 
   for row in ${rows} ${other_rows}; do
-    for lr in ${tune_lr}; do lines+=("tune_${row}_lr${lr} ${row} ${tune_seed} ${lr} dev"); done
+    for lr in ${tune_lr}; do row_run "tune_${row}_lr${lr}" "${row}" "${tune_seed}" "${lr}" dev; done
   done
-  all_runs tuning "${lines[@]}"
+  all_runs tuning
   run python3 local/choose_lr.py "${table}" "${rows} ${other_rows}" "${tune_lr}" "${table}/chosen.json"
   for row in ${rows} ${other_rows}; do
     chosen[${row}]=CHOSEN
     [ "${dry_run}" = true ] || chosen[${row}]=$(python3 local/choose_lr.py "${table}/chosen.json" "${row}")
   done
 
-  lines=()
   # seeds in the outer loop, so that an early look compares equal numbers
   for seed in ${seeds} ${other_seeds}; do
     for row in ${rows} ${other_rows}; do
@@ -80,10 +71,10 @@ main() {
       fi
       [ -z "${taken[${row}_${seed}]-}" ] || continue
       taken[${row}_${seed}]=yes
-      lines+=("${row}_seed${seed} ${row} ${seed} ${chosen[${row}]} dev,test,test_voices")
+      row_run "${row}_seed${seed}" "${row}" "${seed}" "${chosen[${row}]}" "dev test test_voices"
     done
   done
-  all_runs runs "${lines[@]}"
+  all_runs runs
 
   # a declared contrast stays in the table, also if its row was not run
   local listed=()
