@@ -92,19 +92,15 @@ def plan(name: str, count: int, seed: int) -> list[Spoken]:
         index = len(utterances)
         speaker, voice = voices[index % len(voices)]
         utt = f"{speaker}-{name}-{index:06d}"
-        own = random.Random(f"{seed} {utt}")
-        utterances.append(
-            Spoken(
-                utt,
-                speaker,
-                voice,
-                sentence,
-                own.randint(*RATES),
-                own.randint(*PITCHES),
-                own.randint(*PITCH_RANGES),
-            )
-        )
+        utterances.append(drawn(utt, speaker, voice, sentence, f"{seed} {utt}"))
     return utterances
+
+
+def drawn(utt: str, speaker: str, voice: str, sentence: str, key: str) -> Spoken:
+    """An utterance with rate and pitch drawn by `key` alone."""
+    own = random.Random(key)
+    how = (own.randint(*RATES), own.randint(*PITCHES), own.randint(*PITCH_RANGES))
+    return Spoken(utt, speaker, voice, sentence, *how)
 
 
 def speak(utterance: Spoken, path: Path) -> float:
@@ -167,9 +163,20 @@ def prepare(
             raise InputError(f"--num_{name} {count}: sets are {', '.join(SETS)}, with 1 utterance or more")
     if nj < 1:
         raise InputError(f"--nj {nj}: at least 1 process")
+    espeak.version()  # is it there? Drawing takes a while
+    return write_sets(data_dir, {name: plan(name, count, seed) for name, count in counts.items()}, nj=nj)
+
+
+def write_sets(
+    data_dir: str | os.PathLike, plans: Mapping[str, list[Spoken]], *, nj: int = 1
+) -> dict[str, DataDir]:
+    """Speak the utterances of every set: `data_dir/<set>`, wavs in `data_dir/wavs/<set>`.
+
+    Raises:
+        InputError: espeak-ng is not installed.
+    """
     engine = espeak.version()
     data_dir = Path(data_dir)
-    plans = {name: plan(name, count, seed) for name, count in counts.items()}
     seconds: dict[str, float] = {}
     jobs: list[tuple[Spoken, Path]] = []
     for name, utterances in plans.items():

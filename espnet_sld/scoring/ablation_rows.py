@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_sld.errors import InputError
+from espnet_sld.scoring.run_info import read_yaml
 
 TASKS = ("asr", "st", "caption")  # what a row may be scored by
 KEYS = ("common", "margin", "rows", "contrasts")
@@ -67,13 +66,8 @@ def read_ablations(path: str | os.PathLike) -> Ablations:
         InputError: names the file, the row, and what is wrong with it.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the list of rows") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict) or set(values) - set(KEYS) or not _lists(values, "rows"):
+    values = read_yaml(path, "give the list of rows")
+    if set(values) - set(KEYS) or not (isinstance(values.get("rows"), list) and values["rows"]):
         raise InputError(f"{path}: must be a mapping with the keys {', '.join(KEYS)}, rows a list")
     common = _words(values.get("common") or "", f"{path}, common")
     rows: dict[str, AblationRow] = {}
@@ -130,7 +124,3 @@ def _contrast(item: Any, rows: Mapping[str, AblationRow], path: Path) -> tuple[s
     if not separator or first not in rows or second not in rows or first == second:
         raise InputError(f"{path}: contrast '{item}': expected two different rows as first:second")
     return first, second
-
-
-def _lists(values: Mapping[str, Any], name: str) -> bool:
-    return isinstance(values.get(name), list) and bool(values[name])
