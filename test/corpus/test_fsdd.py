@@ -88,12 +88,14 @@ def test_transcripts_are_the_digits_of_the_file_names(plan):
     assert utterance.transcript.split() == [DIGITS[int(name)] for name in names]
 
 
+@pytest.mark.slow
 def test_directories_are_valid_and_ids_begin_with_the_speaker(prepared):
     for name in ("train", "dev", "test_isolated", "test_strings", "test_strings_once", "test_speaker"):
         data = validate(prepared / name, check_audio=name != "train", expected_rate=16000)
         assert all(utt.startswith(speaker + "-") for utt, speaker in data.utt2spk.items())
 
 
+@pytest.mark.slow
 def test_a_string_is_its_recordings_with_silence_between(fsdd_dir, prepared):
     utterances = fsdd.plan(fsdd.find_recordings(fsdd_dir), COUNTS, seed=0)["test_strings"]
     utterance = next(u for u in utterances if len(u.tokens) == 3)
@@ -127,6 +129,7 @@ def test_a_run_after_a_kill_gives_the_same_bytes(small, tmp_path):
     assert contents(tmp_path / "a/train") == contents(tmp_path / "b/train")
 
 
+@pytest.mark.slow
 def test_changed_recordings_are_noticed(small, tmp_path):
     fsdd.prepare(small, tmp_path / "a", COUNTS)
     soundfile.write(small / "recordings/0_theo_0.wav", 0.2 * np.ones(800, np.float32), 8000)

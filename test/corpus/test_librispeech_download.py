@@ -134,6 +134,7 @@ KILLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", KILLED)
 def test_a_run_that_was_killed_goes_on_and_no_byte_is_sent_twice(moment, mirror, tmp_path):
     code = (

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from espnet_sld.bin import prepare_voices
 from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.corpus.grammar import DIGITS
@@ -17,6 +19,7 @@ def test_every_held_out_voice_says_every_digit_as_often(tmp_path):
     assert not {spoken.voice for spoken in planned} & set(TRAINING_VOICES.values())
 
 
+@pytest.mark.slow
 def test_the_set_is_whole_and_a_second_call_makes_the_same(tmp_path):
     assert prepare_voices.main(["--data_dir", str(tmp_path), "--per_digit", "1"]) == 0
     data = DataDir.read(tmp_path / "voices")

@@ -50,6 +50,7 @@ def test_numbers_are_spelled_as_they_are_said():
     assert (spelled[100], spelled[342]) == ("one hundred", "three hundred forty two")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 7])
 def test_no_sentence_is_shared_between_sets(seed):
     sentences = {name: [u.sentence for u in synthetic.plan(name, n, seed)] for name, n in DEFAULT.items()}
@@ -199,6 +200,7 @@ def test_senseless_counts_are_refused(wrong, tmp_path):
         synthetic.prepare(tmp_path, wrong)
 
 
+@pytest.mark.slow
 def test_the_command_reports_counts(tmp_path, capsys):
     options = [f"--num_{name}={count}" for name, count in COUNTS.items()]
     assert prepare_mini.main(["--data_dir", str(tmp_path), *options]) == 0

@@ -109,6 +109,7 @@ def test_each_objective_and_its_gradient_equal_the_plain_restatement(objective, 
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["speech", "released"])
 def test_gradient_passes_gradcheck(scope):
     hidden, matrix, tokens, kinds = batch(shapes=((3, 2), (1, 1)))

@@ -48,6 +48,7 @@ def test_what_would_fail_after_hours_is_refused_at_once(any_recipe, options, mes
     assert done.returncode == 1 and message in done.stderr and not done.stdout
 
 
+@pytest.mark.slow
 def test_librispeechs_table_runs_both_front_ends_with_their_configurations(copy_with_space):
     recipe = copy_with_space("librispeech", SCRIPT)
     done = recipe.run("--study", "table", "--dry_run", "true")

@@ -93,6 +93,7 @@ def test_every_objective_has_its_configuration_and_the_controls_take_slds(tmp_pa
 
 
 # -- the table ------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_one_seed_is_called_a_statement_about_models_and_absent_runs_are_named(tmp_path, config, make_run):
     make_run(tmp_path, "none", 0, wrong=0.5, conf=CONF)
     make_run(tmp_path, "sld", 0, wrong=0.1, conf=CONF)
@@ -161,6 +162,7 @@ def test_a_sweep_without_any_run_asks_for_training(tmp_path, config):
         report(tmp_path, config, "--study", "alpha")
 
 
+@pytest.mark.slow
 def test_sweep_is_drawn_as_png_and_as_svg_that_does_not_change(tmp_path, config, make_run):
     for row, wrong in (("none", 0.3), ("sld", 0.1), ("sld_alpha0.8", 0.4)):
         for seed in range(2):

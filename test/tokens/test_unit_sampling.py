@@ -71,6 +71,7 @@ def test_a_dropped_merge_has_the_stated_probability(trained):
     assert abs(dropped - number * probability) < 4 * deviation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["unigram"], indirect=True)
 def test_segmentations_have_their_probabilities_to_the_power_alpha(trained):
     _, folder, lines = trained

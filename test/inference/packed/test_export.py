@@ -1,5 +1,6 @@
 """The exported language model, in transformers alone, writes what this toolkit writes."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -20,9 +21,9 @@ NAMES = ["plain", "pieces", "joined", "bytes"]
 
 @pytest.fixture(scope="module")
 def exported(packed, tmp_path_factory):
-    """Directories of exported models by variant."""
+    """A function: a variant's name to the directory of its exported model, written when first asked for."""
     folder = tmp_path_factory.mktemp("exported")
-    return {name: export(Pack.open(packed(name)), folder / name) for name in NAMES}
+    return functools.cache(lambda name: export(Pack.open(packed(name)), folder / name))
 
 
 def prompts(speech2text, recipe):
@@ -37,8 +38,8 @@ def test_greedy_hypotheses_of_plain_transformers_are_ours(recipe, packed, export
     speech2text = espnet_sld.Speech2Text.from_pretrained(packed(name))
     files, given = prompts(speech2text, recipe)
     ours = speech2text(files)
-    model = AutoModelForCausalLM.from_pretrained(exported[name])
-    tokenizer = AutoTokenizer.from_pretrained(exported[name])
+    model = AutoModelForCausalLM.from_pretrained(exported(name))
+    tokenizer = AutoTokenizer.from_pretrained(exported(name))
     assert not model.training
     for result, (prompt, bound) in zip(ours, given, strict=True):
         tokens = torch.as_tensor(prompt)[None]
@@ -54,8 +55,8 @@ def test_greedy_hypotheses_of_plain_transformers_are_ours(recipe, packed, export
 def test_a_batch_of_left_padded_prompts_gives_the_same(recipe, packed, exported):
     speech2text = espnet_sld.Speech2Text.from_pretrained(packed("plain"))
     files, given = prompts(speech2text, recipe)
-    model = AutoModelForCausalLM.from_pretrained(exported["plain"])
-    tokenizer = AutoTokenizer.from_pretrained(exported["plain"])
+    model = AutoModelForCausalLM.from_pretrained(exported("plain"))
+    tokenizer = AutoTokenizer.from_pretrained(exported("plain"))
     width = max(len(prompt) for prompt, _ in given)
     tokens = torch.full((len(given), width), model.generation_config.pad_token_id)
     mask = torch.zeros_like(tokens)
@@ -68,12 +69,13 @@ def test_a_batch_of_left_padded_prompts_gives_the_same(recipe, packed, exported)
     assert tokenizer.batch_decode(output, skip_special_tokens=True) == expected
 
 
+@pytest.mark.slow
 def test_only_text_and_the_end_are_allowed(packed, exported):
     for name in NAMES:
         trained = Pack.open(packed(name)).trained()
         vocabulary = trained.vocabulary
-        config = json.loads((exported[name] / "generation_config.json").read_text())
-        joint = json.loads((exported[name] / "espnet_sld.json").read_text())
+        config = json.loads((exported(name) / "generation_config.json").read_text())
+        joint = json.loads((exported(name) / "espnet_sld.json").read_text())
         end = vocabulary.id("<text_end>")
         allowed = (set(vocabulary.range("text")) - {trained.model.pad_id}) | {end}
         assert set(range(vocabulary.size)) - set(config["suppress_tokens"]) == allowed
@@ -81,7 +83,7 @@ def test_only_text_and_the_end_are_allowed(packed, exported):
         assert config["eos_token_id"] == end and config["max_new_tokens"] == 9
         assert joint["specials"] == {"<text_end>": end, "<speech_end>": end + 1}
         assert joint["ranges"]["speech"] == [end + 2, vocabulary.size]
-        assert not list(exported[name].glob("*.bin")) and (exported[name] / "model.safetensors").is_file()
+        assert not list(exported(name).glob("*.bin")) and (exported(name) / "model.safetensors").is_file()
 
 
 @pytest.mark.slow
@@ -99,7 +101,7 @@ for prompt in json.load(open(sys.argv[2])):
     output = model.generate(tokens, attention_mask=torch.ones_like(tokens))
     print(tokenizer.decode(output[0, len(prompt):], skip_special_tokens=True))
 """
-    command = [sys.executable, "-c", code, str(exported["plain"]), str(tmp_path / "prompts.json")]
+    command = [sys.executable, "-c", code, str(exported("plain")), str(tmp_path / "prompts.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     speech2text.bound = lambda length: 9
     assert done.stdout.splitlines() == [result.text for result in speech2text(files)]

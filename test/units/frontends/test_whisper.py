@@ -87,6 +87,7 @@ def test_batches_give_the_units_of_one_by_one_on_200_utterances(whisper_dir, utt
     check_batches(build_frontend(f"{whisper_dir}/1"), utterances, count_flips)
 
 
+@pytest.mark.slow
 def test_more_pieces_than_one_batch_come_back_in_order(whisper_dir, utterances):
     front_end = build_frontend(f"{whisper_dir}/1")
     waves = [wave[: 4000 + 640 * index] for index, wave in enumerate(utterances[:19])]
