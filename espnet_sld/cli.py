@@ -15,6 +15,7 @@ RESOURCES = {
     errno.EROFS: "the file system is read-only; choose another output directory",
     errno.EACCES: "permission denied; check owner and mode",
     errno.EISDIR: "is a directory; name a file",
+    errno.ENOTDIR: "lies below what is a file, not a directory; correct the path",
     errno.EFBIG: "the file grew past the limit of the file system or of ulimit -f; raise it, then run again",
 }
 

@@ -54,6 +54,7 @@ decode_sets=              # sets that a recipe's derive_options chooses
 own_options dmlm.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+check_call "$@"
 ! declare -F derive_options > /dev/null || derive_options
 [ "${text_token_type}" != hf ] || : "${text_tokenizer:=${backbone}}"
 . "${TEMPLATE}/names.sh"
@@ -165,9 +166,9 @@ stages() {
     makes "${expdir}/vocoder" train.done.json "${unit_suffix}"
     audio=${dumpdir}/raw/org/${train_set}; [ -z "${speed_perturb_factors}" ] || audio=${dumpdir}/raw/${train_dir}
     split_words more "${vocoder_args}"
-    run ${cuda_cmd} --gpu "${ngpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
+    run ${cuda_cmd} --gpu "${one_gpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
       --data_dir "${audio}" --units "$(raw "${train_dir}" "text.ts.${unit_suffix}")" --kmeans_dir "${kmeans_dir}" \
-      --out_dir "${vocoder}" --device "${device}" ${hifigan:+--hifigan "${hifigan}"} ${more[@]+"${more[@]}"}
+      --out_dir "${vocoder}" --device "${device}" --allow_pipes "${allow_pipes}" --channels "${channels}" ${hifigan:+--hifigan "${hifigan}"} ${more[@]+"${more[@]}"}
   fi
 
   if wanted 8 "listener" && [ -n "${tts_sets}" ] && [ -z "${listener}" ] && [ -n "${listener_config}" ]; then
@@ -261,7 +262,8 @@ stages() {
         --unit_case "${unit_case}" --vocoder "${vocoder}" --text "$(raw "${name}" "${transcript}")" \
         --seed "${seed}" ${hifigan:+--hifigan "${hifigan}"} --out_dir "${out}/speech"
       run ${train_cmd} "${out}/log/distance.log" python3 -m espnet_sld.bin.score_speech --ref "${dumpdir}/raw/org/${name}" \
-        --hyp "${out}/speech" --decode_json "${out}/decode.json" --out "${out}/speech.json" --skip "${out}/speech/synthesis.json"
+        --hyp "${out}/speech" --decode_json "${out}/decode.json" --out "${out}/speech.json" --skip "${out}/speech/synthesis.json" \
+        --allow_pipes "${allow_pipes}" --channels "${channels}"
       if [ -n "${listener}" ]; then
         run ${decode_cmd} --gpu "${one_gpu}" "${out}/log/listen.log" python3 -m espnet_sld.bin.listen \
           --model "${listener}" --data_dir "${out}/speech" --device "${device}" --out "${out}/heard"

@@ -40,8 +40,8 @@ def get_parser() -> ArgumentParser:
     parser = cli.get_parser(
         "Write <role>/<set>/sequence_shape (`utt N`) and length_stats.json for every data set of --mixture.\n"
         + MIXTURE,
-        "python -m espnet_sld.bin.collect_mixture --mixture data/mixture.yaml --out_dir exp/dmlm_stats\n"
-        "    --num_clusters 200 --text_token_type word --text_token_path data/token_list/word_en\n"
+        "python -m espnet_sld.bin.collect_mixture --mixture data/mixture.yaml --out_dir exp/dmlm_stats \\\n"
+        "    --num_clusters 200 --text_token_type word --text_token_path data/token_list/word_en \\\n"
         "    --num_image_tokens 64 --max_positions 512 --max_text 40",
     )
     parser.add_argument("--out_dir", required=True, help="output directory")

@@ -11,8 +11,8 @@ from espnet_sld.tokens.subword import build_text_tokenizer, build_unit_tokenizer
 def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Write speech_shape, text_shape, sequence_shape (`utt N`) and length_stats.json of a set.",
-        "python -m espnet_sld.bin.collect_shapes --speech_text dump/raw/train/text.rm.mfcc_km200\n"
-        "    --text dump/raw/train/text.ts.en --num_clusters 200 --text_token_type word\n"
+        "python -m espnet_sld.bin.collect_shapes --speech_text dump/raw/train/text.rm.mfcc_km200 \\\n"
+        "    --text dump/raw/train/text.ts.en --num_clusters 200 --text_token_type word \\\n"
         "    --text_token_path data/token_list/word_en --out_dir exp/asr_sld_stats/train",
     )
     parser.add_argument("--speech_text", required=True, help="unit text of the set")

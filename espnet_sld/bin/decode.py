@@ -24,8 +24,8 @@ DEFAULTS = {
 def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Decode unit texts; writes text, scores and decode.json. Does nothing if they are up to date.",
-        "python -m espnet_sld.bin.decode --exp_dir exp/asr_sld_demo --checkpoint valid.ce_text.ave.pth\n"
-        "    --config conf/decode_greedy.yaml --speech_text dump/raw/test/text.rm.mfcc_km200\n"
+        "python -m espnet_sld.bin.decode --exp_dir exp/asr_sld_demo --checkpoint valid.ce_text.ave.pth \\\n"
+        "    --config conf/decode_greedy.yaml --speech_text dump/raw/test/text.rm.mfcc_km200 \\\n"
         "    --length_stats exp/asr_sld_stats/train/length_stats.json --out_dir exp/asr_sld_demo/decode/test",
     )
     parser.add_argument("--exp_dir", required=True, help="experiment, with config.yaml")

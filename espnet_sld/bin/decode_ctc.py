@@ -33,8 +33,8 @@ def get_parser() -> argparse.ArgumentParser:
         "utterance at a time, with an external LM if --lm_exp names one (espnet2.bin.lm_train). Seconds are\n"
         "measured alike for both: from unit text or sound file to words, without loading models; wall time\n"
         "(decode_seconds, rtf) and CPU time of all threads (decode_cpu_seconds).",
-        "python -m espnet_sld.bin.decode_ctc --exp_dir exp/interaed_kd --checkpoint valid.ter.ave.pth\n"
-        "    --speech_text dump/raw/test/text.rm.mfcc_km200 --utt2dur dump/raw/test/utt2dur\n"
+        "python -m espnet_sld.bin.decode_ctc --exp_dir exp/interaed_kd --checkpoint valid.ter.ave.pth \\\n"
+        "    --speech_text dump/raw/test/text.rm.mfcc_km200 --utt2dur dump/raw/test/utt2dur \\\n"
         "    --out_dir exp/interaed_kd/decode_greedy/test",
     )
     parser.add_argument("--exp_dir", required=True, help="experiment, with config.yaml")
@@ -81,6 +81,8 @@ def read_options(args: argparse.Namespace) -> dict[str, Any]:
     options |= {key: value for key in DEFAULTS if (value := getattr(args, key)) is not None}
     if options["beam_size"] < 1 or options["batch_size"] < 0 or options["batch_tokens"] < 1:
         raise InputError("beam_size and batch_tokens must be at least 1, batch_size at least 0")
+    if args.lm_file and not args.lm_exp:
+        raise InputError(f"--lm_file {args.lm_file}: a checkpoint of --lm_exp; name that experiment, too")
     return options
 
 

@@ -13,8 +13,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Audio to cluster ids in one streaming pass; writes a shard, pseudo_labels_km<K>.<i>of<N>.txt.\n"
         "A shard that is up to date is left as it is.",
-        "python -m espnet_sld.bin.extract_units --data_dir dump/raw/org/train --frontend mfcc\n"
-        "    --kmeans_dir exp/kmeans/mfcc_200clusters --out_dir dump/extracted/mfcc/train\n"
+        "python -m espnet_sld.bin.extract_units --data_dir dump/raw/org/train --frontend mfcc \\\n"
+        "    --kmeans_dir exp/kmeans/mfcc_200clusters --out_dir dump/extracted/mfcc/train \\\n"
         "    --num_shards 4 --shard 1",
     )
     parser.add_argument("--data_dir", required=True, help="Kaldi data directory")

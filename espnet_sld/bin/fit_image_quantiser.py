@@ -28,8 +28,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    if len(args.size) > 2:
-        raise InputError(f"--size {' '.join(map(str, args.size))}: one or two numbers")
+    if len(args.size) > 2 or min(args.size) < 1 or args.max_images < 1:
+        size = " ".join(map(str, args.size))
+        raise InputError(f"--size {size}, --max_images {args.max_images}: one or two sizes, all at least 1")
     import os
     import random
 
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         seed=args.seed,
         device=args.device,
     )
+    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier quantiser whole
     quantiser.save(args.out_dir)
     stamp.write(**quantiser.info)
     logging.info(

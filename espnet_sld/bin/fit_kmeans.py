@@ -16,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
         "Fit k-means on a bounded random sample of frames; writes km_<K>.{safetensors,json,mdl} and, beside\n"
         "the directory, distinct_cjk_token_lists. Does nothing if that is up to date. With --max_frames all\n"
         "every frame counts: a sample's fit is improved by passes that extract the features again.",
-        "python -m espnet_sld.bin.fit_kmeans --data_dir dump/raw/org/train --num_clusters 200\n"
+        "python -m espnet_sld.bin.fit_kmeans --data_dir dump/raw/org/train --num_clusters 200 \\\n"
         "    --frontend mfcc --frontend_conf frame_shift_ms=20 --out_dir exp/kmeans/mfcc_200clusters",
     )
     parser.add_argument("--data_dir", required=True, help="Kaldi data directory, not speed-perturbed")
@@ -56,7 +56,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
-    if args.max_frames != "all" and not args.max_frames.isdigit():
+    if args.max_frames != "all" and not args.max_frames.isdecimal():
         raise InputError(f"--max_frames {args.max_frames}: must be a number or all")
     front_end = configured_frontend(args.frontend, cli.key_values(args.frontend_conf), args.device)
 

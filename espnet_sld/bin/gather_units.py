@@ -11,7 +11,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Join shards into pseudo_labels_km<K>.txt and report.json, and write text.{ts,rm}.<suffix>,\n"
         "text.ts.<lang>, utt2spk, utt2dur and feats_type; exactly the utterances of the data directory.",
-        "python -m espnet_sld.bin.gather_units --data_dir dump/raw/org/train --num_shards 4\n"
+        "python -m espnet_sld.bin.gather_units --data_dir dump/raw/org/train --num_shards 4 \\\n"
         "    --out_dir dump/extracted/mfcc/train --dump_dir dump/raw/train --suffix mfcc_km200 --lang en",
     )
     parser.add_argument("--data_dir", required=True, help="Kaldi data directory that was extracted")

@@ -26,8 +26,8 @@ def get_parser() -> argparse.ArgumentParser:
         "  units, pseudo_labels_km<K>.txt     of speech: unit text (`utt characters`), and `utt 17 5 …`\n"
         "  image_tokens                       of images (`utt 17 5 …`)\n"
         "Does nothing if they are up to date. Nothing outside the target's modality is ever generated.",
-        "python -m espnet_sld.bin.generate --exp_dir exp/dmlm_demo --checkpoint valid.loss.ave.pth\n"
-        "    --task tts --source dump/raw/test/text.ts.en --config conf/decode_tts.yaml\n"
+        "python -m espnet_sld.bin.generate --exp_dir exp/dmlm_demo --checkpoint valid.loss.ave.pth \\\n"
+        "    --task tts --source dump/raw/test/text.ts.en --config conf/decode_tts.yaml \\\n"
         "    --mixture_stats exp/dmlm_stats --out_dir exp/dmlm_demo/tts_greedy/test",
     )
     parser.add_argument("--exp_dir", required=True, help="experiment, with config.yaml")
@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     options = read_options(args.config, DEFAULTS)
     if options["temperature"] > 0 and options["beam_size"] > 1:
         raise InputError(f"{args.config}: temperature and beam_size exclude each other; set one of them")
+    if options["top_k"] > 1 and options["temperature"] == 0:
+        raise InputError(f"{args.config}: top_k is of draws, and temperature 0 draws nothing; set it over 0")
     draw = options["temperature"] > 0 or options["min_tokens"] > 0
     if draw and options["beam_size"] > 1:
         raise InputError(f"{args.config}: min_tokens is not for a beam; set beam_size to 1")

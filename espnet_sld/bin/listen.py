@@ -13,7 +13,7 @@ REPORT = "synthesis.json"  # names what the waveforms were made from, where they
 def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Recognise a data directory's recordings with a packed model: `utt words`. Nothing if up to date.",
-        "python3 -m espnet_sld.bin.listen --model exp/packed/asr_sld_x \n"
+        "python3 -m espnet_sld.bin.listen --model exp/packed/asr_sld_x \\\n"
         "    --data_dir exp/dmlm_x/tts/test/speech --out exp/dmlm_x/tts/test/heard",
     )
     parser.add_argument("--model", required=True, help="pack: directory, zip, or user/model on the hub")
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     speech2text = Speech2Text.from_pretrained(args.model, device=args.device, digest=pack.digest)
     data = DataDir.read(args.data_dir, text=False)
     heard: dict[str, str] = {}
-    names, waves, held = [], [], 0.0
+    names, waves, held, short = [], [], 0.0, []
 
     def recognise() -> None:
         for name, found in zip(names, speech2text(waves, speech2text.rate), strict=True):
@@ -59,6 +59,10 @@ def main(argv: list[str] | None = None) -> int:
         waves.clear()
 
     for name, samples in track(utterances(data, target_rate=speech2text.rate), len(data), "listening"):
+        if not speech2text.long_enough(len(samples)):  # such as speech of a single unit
+            heard[name] = ""
+            short.append(name)
+            continue
         names.append(name)
         waves.append(samples)
         held += len(samples) / speech2text.rate
@@ -68,7 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     if names:
         recognise()
     write_table(args.out, heard)
-    stamp.write(utterances=len(heard), empty=sum(not text for text in heard.values()))
+    if short:
+        logging.warning("%d of %d are too short for one frame: nothing heard in %s%s",
+                        len(short), len(heard), " ".join(short[:5]), " …" * (len(short) > 5))  # fmt: skip
+    stamp.write(utterances=len(heard), empty=sum(not text for text in heard.values()), too_short=len(short))
     return 0
 
 

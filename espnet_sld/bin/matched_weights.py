@@ -12,7 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Print speech_weight = 1 + λ and smoothing_epsilon = ε*, with which label smoothing has nearly the\n"
         "gradient of SLD: λ = α·T·N_KL/B over the training set.",
-        "python -m espnet_sld.bin.matched_weights --config conf/train.yaml\n"
+        "python -m espnet_sld.bin.matched_weights --config conf/train.yaml \\\n"
         "    --length_stats exp/asr_sld_stats/train/length_stats.json --objective matched",
     )
     parser.add_argument("--length_stats", required=True, help="length_stats.json of the training set")
@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     given = conf.get("criterion_conf") or {}
     utterances = stats["utterances"]
     weight, epsilon = matched_smoothing(
-        alpha=given.get("alpha", 0.008),
-        epsilon=given.get("epsilon", 0.1),
-        temperature=given.get("temperature", 1.0),
+        alpha=float(given.get("alpha", 0.008)),  # float: YAML reads 8e-3 as text
+        epsilon=float(given.get("epsilon", 0.1)),
+        temperature=float(given.get("temperature", 1.0)),
         kl_reduction=given.get("kl_reduction", "utterance"),
         speech_vocabulary=stats["vocabulary"]["speech"],
         # the first piece of a sequence is never a target

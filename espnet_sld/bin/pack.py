@@ -14,7 +14,7 @@ def get_parser() -> argparse.ArgumentParser:
         "All that turns raw audio into text in one directory, or one zip: configuration, safetensors\n"
         "weights, centroids, subword models, front-end, length bound, figures, a model card, and a manifest\n"
         "with SHA-256 digests. With --exp_dir a model; without, a tokeniser for `tokenize.sh --tokenizer`.",
-        "python -m espnet_sld.bin.pack --exp_dir exp/asr_sld_x --checkpoint valid.ce_text.ave.pth\n"
+        "python -m espnet_sld.bin.pack --exp_dir exp/asr_sld_x --checkpoint valid.ce_text.ave.pth \\\n"
         "    --license cc-by-4.0 --out packed/x.zip",
     )
     parser.add_argument("--out", type=Path, required=True, help="directory, or a name that ends in .zip")

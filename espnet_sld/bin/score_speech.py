@@ -24,11 +24,19 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip", nargs="*", default=[], help="reports by synthesise: leave out what it left empty"
     )
+    parser.add_argument(
+        "--channels", choices=("mono", "mean"), default="mono", help="of --ref; mean: average channels"
+    )
+    parser.add_argument(
+        "--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp of --ref"
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
+    import numpy as np
+
     from espnet_sld.corpus.audio import utterances
     from espnet_sld.corpus.data_dir import DataDir
     from espnet_sld.errors import InputError
@@ -37,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.vocoder.mel import MelConf, log_mel
 
     conf = MelConf(log_base="e")
-    recorded, spoken = DataDir.read(args.ref, text=False), DataDir.read(args.hyp, text=False)
+    recorded = DataDir.read(args.ref, text=False, allow_pipes=args.allow_pipes)
+    spoken = DataDir.read(args.hyp, text=False)
     left_out = {utt for name in args.skip for utt in read_json(name)["empty"]}
     wanted = [utt for utt in spoken.utterances if utt not in left_out]
     if missing := [utt for utt in wanted if utt not in recorded.utt2spk]:
@@ -46,10 +55,19 @@ def main(argv: list[str] | None = None) -> int:
         )
 
     def pairs():
-        # Whole waveforms of one side are held: those of recordings may come in another order.
-        ours = dict(utterances(spoken.select(wanted), target_rate=conf.sample_rate))
-        for utt, wave in utterances(recorded.select(wanted), target_rate=conf.sample_rate):
-            yield utt, log_mel(wave, conf), log_mel(ours.pop(utt), conf)
+        reading = {
+            "target_rate": conf.sample_rate,
+            "allow_pipes": args.allow_pipes,
+            "channels": args.channels,
+        }
+        for utt, wave in utterances(recorded.select(wanted), **reading):
+            # One at a time: recordings may come in another order.
+            [(_, ours)] = utterances(spoken.select([utt]), target_rate=conf.sample_rate)
+            yield utt, spectrum(wave), spectrum(ours)
+
+    def spectrum(wave):
+        """Log-mel of a waveform; what is shorter than a spectrum needs, such as one unit, is padded."""
+        return log_mel(np.pad(wave, (0, max(0, conf.n_fft // 2 + 1 - len(wave)))), conf)
 
     values = {**(read_json(args.decode_json) if args.decode_json else {}), **report(pairs())}
     values["not_compared"] = len(spoken) - len(wanted)

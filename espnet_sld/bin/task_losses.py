@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
         "Write <exp_dir>/losses/<name>.json: nats a token of each modality, for one task's sequences of\n"
         "a set, e.g. of dev's speech given its text (--task tts). Models that were not trained for the\n"
         "task are left out, and named. What is up to date stays.",
-        "python -m espnet_sld.bin.task_losses --exp_dirs exp/dmlm_a exp/dmlm_b --task tts --name tts_dev\n"
+        "python -m espnet_sld.bin.task_losses --exp_dirs exp/dmlm_a exp/dmlm_b --task tts --name tts_dev \\\n"
         "    --files speech=dump/raw/dev/text.rm.mfcc_km100 text=dump/raw/dev/text.ts.en",
     )
     parser.add_argument("--exp_dirs", nargs="+", type=Path, required=True, help="each with config.yaml")

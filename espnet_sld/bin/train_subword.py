@@ -11,8 +11,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Train SentencePiece (unigram, bpe) on units or text, or list characters or words; writes\n"
         "bpe.model, bpe.vocab, tokens.txt, train.txt as ESPnet's asr2 has them, and subword.json (size).",
-        "python -m espnet_sld.bin.train_subword --kind unit --model_type unigram --vocab_size 1000\n"
-        "    --input dump/raw/train_sp/text.rm.mfcc_km200\n"
+        "python -m espnet_sld.bin.train_subword --kind unit --model_type unigram --vocab_size 1000 \\\n"
+        "    --input dump/raw/train_sp/text.rm.mfcc_km200 \\\n"
         "    --out_dir data/token_list/src_bpe_unigram1000_rm_mfcc_km200",
     )
     parser.add_argument("--input", nargs="+", required=True, help="Kaldi text files")

@@ -32,6 +32,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of weights, draws and pieces")
     parser.add_argument("--save_every", type=int, default=500, help="steps between saved states")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--channels", choices=("mono", "mean"), default="mono", help="mean: average channels")
+    parser.add_argument("--allow_pipes", type=cli.str2bool, default=False, help="run commands in wav.scp")
     return parser
 
 
@@ -53,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         num_units = args.num_units
         timing = Timing(round(16 * args.frame_shift_ms), round(16 * args.frame_length_ms))
     names = ("steps", "batch", "frames", "width", "learning_rate", "speaker_dropout", "hours", "seed")
-    options = {name: getattr(args, name) for name in (*names, "save_every", "device")}
+    reading = ("save_every", "device", "allow_pipes", "channels")
+    options = {name: getattr(args, name) for name in (*names, *reading)}
     vocoder = train_vocoder(
         args.data_dir,
         args.units,

@@ -14,8 +14,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.get_parser(
         "Write report.json and report.md: entropy, clusters never used, units and tokens a second before\n"
         "and after de-duplication and SentencePiece, sequence lengths, the share over --max_positions.",
-        "python -m espnet_sld.bin.unit_report --set_dirs dump/raw/train dump/raw/dev --suffix mfcc_km200\n"
-        "    --token_type unigram --token_path data/token_list/src_bpe_unigram500_rm_mfcc_km200/bpe.model\n"
+        "python -m espnet_sld.bin.unit_report --set_dirs dump/raw/train dump/raw/dev --suffix mfcc_km200 \\\n"
+        "  --token_type unigram --token_path data/token_list/src_bpe_unigram500_rm_mfcc_km200/bpe.model \\\n"
         "    --text_token_type word --text_token_path data/token_list/word_en --out_dir exp/unit_report",
     )
     parser.add_argument("--set_dirs", nargs="+", required=True, help="directories with text.{ts,rm}.<suffix>")

@@ -27,6 +27,19 @@ KINDS = {
 }
 
 
+class _Header(tarfile.TarInfo):
+    """Reads headers strictly: tarfile takes a damaged or missing one for the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # blocks of zeros: the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}; no mark of its end has come before") from None
+
+
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike, *, remedy: str = "get it again") -> Path:
     """Unpack a tar archive (plain, gzip, bzip2, xz) into a new folder, which appears with all its files.
 
@@ -74,7 +87,7 @@ def _extract(stream: BinaryIO, root: Path, archive: Path, remedy: str) -> None:
     progress, shown = Progress(max(total // MEGABYTE, 1), f"unpacking {archive.name}", unit="MB"), 0
     content = opener(stream, "rb") if opener else stream
     try:
-        with tarfile.open(fileobj=content, mode="r|") as members:
+        with tarfile.open(fileobj=content, mode="r|", tarinfo=_Header) as members:
             for member in members:
                 path = root.joinpath(*_safe_parts(member, archive, remedy))
                 if member.isdir():

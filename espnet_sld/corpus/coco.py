@@ -40,7 +40,7 @@ def read_annotations(path: str | os.PathLike) -> dict[int, tuple[str, list[str]]
         captions: dict[int, list[str]] = {key: [] for key in files}
         for item in sorted(record["annotations"], key=lambda item: int(item["id"])):
             captions[int(item["image_id"])].append(normalise(item["caption"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not COCO's captions ({type(error).__name__}: {error})") from None
     return {key: (files[key], [text for text in captions[key] if text]) for key in sorted(files)}
 
@@ -110,7 +110,7 @@ def _karpathy(root: Path, path: str | os.PathLike) -> dict[str, dict[int, tuple[
             captions = [normalise(sentence["raw"]) for sentence in image["sentences"]]
             file = root / image["filepath"] / image["filename"]
             parts[set_of[image["split"]]][int(image["cocoid"])] = file, [text for text in captions if text]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not Karpathy's splits ({type(error).__name__}: {error})") from None
     return parts
 

@@ -55,6 +55,8 @@ def read_tsv(path: str | os.PathLike, columns: tuple[str, ...]) -> Iterator[dict
                 yield {name: row[name] for name in columns}
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: not UTF-8 ({error.reason}); download it again") from None
+        except csv.Error as error:
+            raise InputError(f"{path}:{reader.line_num}: {error}; download it again") from None
 
 
 def normalise(text: str, *, lower: bool, punctuation: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from espnet_sld.corpus.data_dir import DataDir
+from espnet_sld.corpus.durations import tabled_seconds
 from espnet_sld.errors import InputError
 
 
@@ -59,7 +60,7 @@ def subset(
 
     Args:
         first: this many in C order.
-        shortest: this many of the least duration (needs utt2dur or segments).
+        shortest: this many of the least duration (needs utt2dur, or segments that all say their end).
         sample: this many at random by `seed`.
         utterances, speakers: those named.
 
@@ -76,10 +77,11 @@ def subset(
     if first is not None:
         return data.select(ids[:first])
     if shortest is not None:
-        durations = _durations(data)
-        if not data.utt2dur and data.segments is None:
-            raise InputError("subset by duration: the set has neither utt2dur nor segments; write utt2dur")
-        order = sorted(zip(durations, ids, strict=True))
+        if any(tabled_seconds(data, utt) is None for utt in ids):
+            raise InputError(
+                "subset by duration: neither utt2dur nor segments give each utterance a length; write utt2dur"
+            )
+        order = sorted(zip(_durations(data), ids, strict=True))
         return data.select(utt for _, utt in order[:shortest])
     if sample is not None:
         return data.select(random.Random(seed).sample(ids, sample))
@@ -90,7 +92,8 @@ def subset(
         raise InputError(f"subset: {len(unknown)} of {len(named)} ids are not in the set: {unknown[:5]}")
     if utterances is not None:
         return data.select(utterances)
-    return data.select(utt for utt in ids if data.utt2spk[utt] in set(speakers))
+    wanted = set(speakers)
+    return data.select(utt for utt in ids if data.utt2spk[utt] in wanted)
 
 
 def combine(parts: Sequence[DataDir]) -> DataDir:

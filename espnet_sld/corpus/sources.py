@@ -185,7 +185,7 @@ def read_pipe(source: str, where: str) -> bytes:
     commands: list[list[str]] = [[]]
     try:
         lexer = shlex.shlex(source.strip(), posix=True, punctuation_chars="|")
-        lexer.whitespace_split = True
+        lexer.whitespace_split, lexer.commenters = True, ""  # a # is a letter of a file's name
         for token in lexer:
             if token == "|":
                 commands.append([])

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from espnet_sld.errors import InputError
 from espnet_sld.images.quantiser import check_images, check_tokens, read_record
 from espnet_sld.stamps import file_digest
+from espnet_sld.units.frontends.arithmetic import find_device
 
 GROUPS = 4
 EPSILON = 0.1  # of the logit-Laplace likelihood: pixels 0 … 1 become ε … 1 − ε
@@ -195,6 +196,7 @@ class DalleDvae:
         Raises:
             InputError: weights are missing, damaged, or not of that architecture.
         """
+        place = find_device(device)
         record, path = read_record(directory), Path(directory) / "encoder.safetensors"
         state = _read(path)
         try:
@@ -216,9 +218,9 @@ class DalleDvae:
                 raise InputError(f"{other}: not the state dict of a dVAE decoder ({error})") from None
             if start.shape[1] != last.shape[0]:
                 raise InputError(f"{other}: has {start.shape[1]} tokens, the encoder {last.shape[0]}")
-            decoder = decoder.to(device)
+            decoder = decoder.to(place)
         size = int(record.get("image_size", IMAGE_SIZE))
-        return cls(encoder.to(device), decoder, image_size=size, weights=file_digest(path))
+        return cls(encoder.to(place), decoder, image_size=size, weights=file_digest(path))
 
 
 def _blocks(state: dict[str, torch.Tensor]) -> int:

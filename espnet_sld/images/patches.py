@@ -64,6 +64,10 @@ class PatchKMeans:
         """
         from espnet_sld.units.kmeans_fit import fit
 
+        if device != "cpu":
+            from espnet_sld.units.frontends.arithmetic import find_device
+
+            find_device(device)
         shape = images.shape[1:]
         if patch < 1 or shape[0] % patch or shape[1] % patch:
             raise InputError(f"--patch {patch}: must divide the images' {shape[0]} × {shape[1]} pixels")
@@ -132,7 +136,7 @@ class PatchKMeans:
             codebook = load(weights.read_bytes())["codebook"]
             info = {name: value for name, value in record.items() if name not in derived}
             result = cls(codebook, tuple(record["image_shape"]), info)
-        except (SafetensorError, KeyError, TypeError, FileNotFoundError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, IndexError, FileNotFoundError) as error:
             raise InputError(f"{weights}: quantiser is damaged ({error}); fit it again") from None
         result._digest = file_digest(weights)
         if record.get("weights") != result._digest:

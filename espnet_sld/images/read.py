@@ -8,6 +8,8 @@ import numpy as np
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 
+WIDE = (("I", "PPM"), ("I", "PNG"))  # mode and format
+
 
 def read_image(path: str | os.PathLike, shape: tuple[int, int, int] | None = None) -> np.ndarray:
     """Read PNG, JPEG, PGM, … (whatever Pillow reads) or `.npy` → float32 (H, W, C) in 0 … 1, C 1 or 3.
@@ -19,8 +21,8 @@ def read_image(path: str | os.PathLike, shape: tuple[int, int, int] | None = Non
             C = 1 for grey images, else 3.
 
     Raises:
-        InputError: the file is missing or is no image; a `.npy` is not uint8 or a float array in 0 … 1 of
-            shape (H, W) or (H, W, 1 or 3).
+        InputError: the file is missing, or is no image, or one of 32 bits a channel; a `.npy` is not uint8 or
+            a float array in 0 … 1 of shape (H, W) or (H, W, 1 or 3).
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -30,17 +32,21 @@ def read_image(path: str | os.PathLike, shape: tuple[int, int, int] | None = Non
             picture = Image.fromarray(_from_npy(path))
         else:
             with Image.open(path) as stored:
+                # 16 bits of these formats, which Pillow may give as 32
+                sixteen = stored.mode.startswith("I;16") or (stored.mode, stored.format) in WIDE
                 picture = ImageOps.exif_transpose(stored)
                 picture.load()
+            if sixteen:  # Pillow clips these instead of scaling them
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            elif picture.mode in ("I", "F"):
+                raise ValueError("its pixels have 32 bits and no known range: store 8 or 16")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; correct its line in images.scp") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({error}); replace it or drop its line"
         ) from None
-    grey = picture.mode in ("L", "1", "I;16") if shape is None else shape[2] == 1
-    if picture.mode == "I;16":  # Pillow clips these instead of scaling them
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    grey = picture.mode in ("L", "1") if shape is None else shape[2] == 1
     picture = picture.convert("L" if grey else "RGB")
     if shape is not None and picture.size != (shape[1], shape[0]):
         picture = ImageOps.fit(picture, (shape[1], shape[0]), Image.Resampling.LANCZOS)

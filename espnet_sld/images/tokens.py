@@ -50,6 +50,8 @@ def quantise(
     """
     if not 1 <= shard <= num_shards:
         raise InputError(f"--shard {shard}: must be 1 … {num_shards}")
+    if batch < 1:
+        raise InputError(f"--batch {batch}: at least 1")
     table = read_images_scp(images_scp)
     files = sorted(set(table.values()))
     files = files[len(files) * (shard - 1) // num_shards : len(files) * shard // num_shards]
@@ -94,6 +96,8 @@ def gather(out: str | os.PathLike, num_shards: int) -> int:
     Raises:
         InputError: a shard is missing or unfinished, or an id is in two.
     """
+    if num_shards < 1:
+        raise InputError(f"--num_shards {num_shards}: at least 1")
     rows: dict[str, str] = {}
     for shard in range(1, num_shards + 1):
         path = shard_file(out, shard, num_shards)

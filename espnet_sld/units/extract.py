@@ -53,6 +53,10 @@ def extract_shard(
     """
     if not 1 <= shard <= num_shards:
         raise InputError(f"shard {shard} of {num_shards}: shards are counted from 1")
+    if reading.device != "cpu":
+        from espnet_sld.units.frontends.arithmetic import find_device
+
+        find_device(reading.device)
     kmeans = KMeans.load(kmeans_dir, num_clusters)
     if kmeans.info.get("frontend") != front_end.describe():
         raise InputError(

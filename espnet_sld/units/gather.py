@@ -105,8 +105,10 @@ def gather(
             *(Path(data_dir) / name for name in ("utt2spk", "text")),
         ],
         options={"lang": lang, "text": text},
-        outputs=[*outputs, *([lm_train] if lm_train else [])],
+        outputs=outputs,
     )
+    if lm_train:  # always: sets that are all up to date may take turns in it
+        _write(lm_train, (f"{utt} {data.text[utt]}" for utt in data.utterances if data.text.get(utt)))
     if stamp.fresh():
         return stamp.result()
     seconds: dict[str, str] = {}
@@ -134,8 +136,6 @@ def gather(
         _write(dump_dir / "utt2dur", (f"{utt} {seconds[utt]}" for utt in data.utterances))
     if text:
         _write(dump_dir / f"text.ts.{lang}", (f"{utt} {data.text[utt]}".rstrip() for utt in data.utterances))
-    if lm_train:
-        _write(lm_train, (f"{utt} {data.text[utt]}" for utt in data.utterances if data.text.get(utt)))
     report = use.report()
     _write(out_dir / "report.json", [json.dumps(report, indent=1)])
     stamp.write(**report)

@@ -158,6 +158,15 @@ def _fit_stream(features: _Set, options: FitOptions) -> KMeans:
 
 def _check(options: FitOptions, max_frames: int | None, hours: float) -> None:
     check_num_clusters(options.num_clusters)
+    if options.device != "cpu":  # now, not after a pass over the audio
+        from espnet_sld.units.frontends.arithmetic import find_device
+
+        find_device(options.device)
+    if min(options.max_iter, options.batch_size, options.n_init) < 1:
+        raise InputError(
+            f"max_iter {options.max_iter}, batch_size {options.batch_size}, n_init {options.n_init}: "
+            "each must be at least 1"
+        )
     if max_frames is not None and max_frames < options.num_clusters:
         raise InputError(
             f"max_frames {max_frames} must be at least the number of clusters, {options.num_clusters}"

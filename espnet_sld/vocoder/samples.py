@@ -40,6 +40,8 @@ def load_samples(
     hours: float = 0.0,
     seed: int = 0,
     threads: int = 1,
+    allow_pipes: bool = False,
+    channels: str = "mono",
 ) -> list[Sample]:
     """Read a data directory's utterances with their units, frame by frame (not de-duplicated).
 
@@ -48,11 +50,13 @@ def load_samples(
 
     Args:
         hours: draw utterances by a seeded hash until they have this much audio; 0: all.
+        allow_pipes, channels: as `corpus.audio.read_audio`.
 
     Raises:
         InputError: an utterance has no units, or their number is not that of its samples.
     """
-    data, units = DataDir.read(data_dir, text=False), read_units(units_file, num_units)
+    data = DataDir.read(data_dir, text=False, allow_pipes=allow_pipes)
+    units = read_units(units_file, num_units)
     if missing := [utt for utt in data.utterances if utt not in units]:
         raise InputError(
             f"{units_file}: lacks {len(missing)} of {len(data)} utterances of {data_dir} "
@@ -61,7 +65,7 @@ def load_samples(
     if hours > 0:
         order = sorted(data.utterances, key=lambda utt: hashlib.blake2b(f"{seed} {utt}".encode()).digest())
         kept, total = [], 0.0
-        for utt, seconds in durations(data, order):
+        for utt, seconds in durations(data, order, allow_pipes=allow_pipes):
             if total >= 3600 * hours:
                 break
             kept.append(utt)
@@ -69,7 +73,8 @@ def load_samples(
         data = data.select(kept)
         logging.info("%d utterances drawn, %.2f h", len(kept), total / 3600)
     samples, short = [], []
-    waves = read_waves(data, conf.sample_rate, threads=threads)
+    reading = {"threads": threads, "allow_pipes": allow_pipes, "channels": channels}
+    waves = read_waves(data, conf.sample_rate, **reading)
     for wave in track(waves, len(data), "mel spectra"):
         ids = units[wave.utterance]
         expected = timing.num_units(round(len(wave.samples) * UNIT_RATE / conf.sample_rate))

@@ -13,6 +13,7 @@ import torch
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 from espnet_sld.stamps import Stamp, file_digest
+from espnet_sld.units.frontends.arithmetic import find_device
 from espnet_sld.vocoder.mel import MelConf
 from espnet_sld.vocoder.samples import Pieces, Sample, load_samples
 from espnet_sld.vocoder.saved import RECORD, WEIGHTS, UnitVocoder
@@ -31,6 +32,7 @@ class TrainOptions:
         speaker_dropout: share of pieces that are trained without their speaker, for the voice `any`.
         hours: audio drawn at random; 0: all.
         save_every: steps between saved states, from which a broken-off training goes on.
+        allow_pipes, channels: of reading the audio, as `corpus.audio.read_audio`.
     """
 
     steps: int = 1000
@@ -43,10 +45,15 @@ class TrainOptions:
     seed: int = 0
     save_every: int = 500
     device: str = "cpu"
+    allow_pipes: bool = False
+    channels: str = "mono"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.frames, self.width, self.save_every) < 1:
             raise InputError(f"vocoder training: counts must be at least 1: {asdict(self)}")
+        find_device(self.device)
+        if self.seed < 0:
+            raise InputError(f"vocoder training: seed {self.seed} must not be negative")
         if not self.learning_rate > 0 or not 0 <= self.speaker_dropout <= 1 or self.hours < 0:
             raise InputError(f"vocoder training: learning_rate, speaker_dropout or hours: {asdict(self)}")
 
@@ -68,9 +75,8 @@ def train_vocoder(
         InputError: see `load_samples`.
     """
     out_dir = Path(out_dir)
-    settings = {
-        name: value for name, value in asdict(options).items() if name not in ("save_every", "device")
-    }
+    apart = {"save_every", "device", "allow_pipes", *(("channels",) if options.channels == "mono" else ())}
+    settings = {name: value for name, value in asdict(options).items() if name not in apart}
     stamp = Stamp(
         out_dir / "train.done.json",
         inputs=[
@@ -83,9 +89,8 @@ def train_vocoder(
     if stamp.fresh():
         logging.info("%s is up to date", out_dir)
         return UnitVocoder.load(out_dir)
-    samples = load_samples(
-        data_dir, units_file, num_units, timing, conf, hours=options.hours, seed=options.seed
-    )
+    reading = {name: getattr(options, name) for name in ("hours", "seed", "allow_pipes", "channels")}
+    samples = load_samples(data_dir, units_file, num_units, timing, conf, **reading)
     torch.manual_seed(options.seed)
     speakers = sorted({sample.speaker for sample in samples})
     vocoder = UnitVocoder(num_units, timing, conf, speakers, width=options.width)
@@ -99,6 +104,7 @@ def train_vocoder(
         "loss": curve,
         "units_digest": file_digest(units_file),
     }
+    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier vocoder whole
     vocoder.save(out_dir)
     stamp.write(**{name: vocoder.info[name] for name in ("utterances", "frames")}, last=curve[-1])
     (out_dir / STATE).unlink(missing_ok=True)
@@ -187,8 +193,9 @@ class _Training:
         target = (batch["mel"] - self.mel.mean) / self.mel.scale
         mask = batch["mask"]
         mel_l1 = (predicted - target)[mask].abs().mean()
-        nll = self.durations.loss(batch["runs"], batch["durations"])
-        nll = nll if batch["runs"].lt(self.mel.num_units).any() else predicted.new_zeros(())
+        nll = predicted.new_zeros(())
+        if batch["runs"].lt(self.mel.num_units).any():  # else every piece lies within one long run
+            nll = self.durations.loss(batch["runs"], batch["durations"])
         for group in self.optimiser.param_groups:
             group["lr"] = rate(step, self.options)
         self.optimiser.zero_grad(set_to_none=True)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import itertools
 import pkgutil
 import subprocess
 import sys
@@ -45,6 +46,13 @@ def test_help_fits_a_screen_or_is_grouped_and_has_an_example(name, usage):
     assert [line for line in lines if len(line) > COLUMNS + 10] == []  # an example may be a little longer
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert len(lines) <= LINES or len(headings) > 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_example_of_several_lines_can_be_pasted(name, usage):
+    lines = usage(name)[0].partition("example")[2].rstrip().splitlines()[1:]
+    ends = [line for line, following in itertools.pairwise(lines) if following.strip().startswith("--")]
+    assert [line for line in ends if not line.endswith(" \\")] == []
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WRITTEN))

@@ -1,6 +1,7 @@
 """Unpacking: a folder appears with all its files or not at all, and nothing is written elsewhere."""
 
 import fcntl
+import gzip
 import io
 import os
 import stat
@@ -124,6 +125,22 @@ def test_a_plain_archive_cut_within_a_file_is_damaged(tmp_path):
     archive.write_bytes(archive.read_bytes()[:4000])
     with pytest.raises(InputError, match="damaged"):
         unpack(archive, tmp_path / "out")
+    assert os.listdir(tmp_path) == ["x.tar"]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("how", ["cut between files", "cut in a header", "damaged header"])
+def test_files_behind_a_bad_header_are_not_dropped_silently(how, compress, tmp_path):
+    members = [(name, b"x" * 600, {}) for name in "abc"]
+    content = bytearray(make(tmp_path / "x.tar", members, "w").read_bytes())
+    second = 512 + 1024  # bytes of a header, and of a file in whole blocks
+    if how == "damaged header":
+        content[second + 3] ^= 1
+    else:
+        content = content[: second + (100 if how == "cut in a header" else 0)]
+    (tmp_path / "x.tar").write_bytes(compress(content))
+    with pytest.raises(InputError, match=r"x\.tar: is damaged or no tar archive .*no mark of its end"):
+        unpack(tmp_path / "x.tar", tmp_path / "out")
     assert os.listdir(tmp_path) == ["x.tar"]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import kaldiio
@@ -125,6 +126,8 @@ def test_pipes_run_only_where_allowed_and_without_a_shell(wav, tmp_path):
         read_audio(f"cat {wav} |")
     assert np.array_equal(read_audio(f"cat {wav} |", allow_pipes=True), read_audio(wav))
     assert np.array_equal(read_audio(f"cat '{wav}' | cat |", allow_pipes=True), read_audio(wav))
+    shutil.copy(wav, tmp_path / "take#2.wav")
+    assert np.array_equal(read_audio(f"cat {tmp_path}/take#2.wav |", allow_pipes=True), read_audio(wav))
     for command in (
         f"cat {wav}; touch {tmp_path}/x |",
         f"cat < {wav} |",

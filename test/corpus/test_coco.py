@@ -96,5 +96,8 @@ def test_what_is_missing_is_named(coco):
     (coco / "annotations" / "captions_val2017.json").write_text('{"images": [{"id": 1}]}')
     with pytest.raises(InputError, match=r"not COCO's captions \(KeyError"):
         prepare(coco, coco / "data", dev_images=1)
+    annotate(coco / "annotations" / "captions_val2017.json", {139: [None]})
+    with pytest.raises(InputError, match=r"not COCO's captions \(AttributeError"):
+        prepare(coco, coco / "data", dev_images=1)
     with pytest.raises(InputError, match=r"captions_train2014\.json: no such file"):
         prepare(coco, coco / "data", year="2014")

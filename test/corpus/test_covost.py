@@ -100,6 +100,9 @@ def test_broken_tables_are_named(corpus):
     table.write_text(good + "common_voice_en_7.mp3\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"tsv:8: another number of fields"):
         run(corpus)
+    table.write_text(good + f"common_voice_en_7.mp3\t{'x' * 200_000}\ttest\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"tsv:\d+: field larger than"):
+        run(corpus)
     table.unlink()
     with pytest.raises(InputError, match="no such file"):
         run(corpus)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from espnet_sld.bin import data_dir as data_dir_command
-from espnet_sld.corpus.data_dir import DataDir
+from espnet_sld.corpus.data_dir import DataDir, Span
 from espnet_sld.corpus.partition import combine, split, subset
 from espnet_sld.errors import InputError
 
@@ -40,6 +40,16 @@ def test_subsets_by_each_criterion(data):
     for wrong in ({"first": 7}, {"first": 0}, {"utterances": ["x"]}, {}, {"first": 1, "sample": 1}):
         with pytest.raises(InputError):
             subset(data, **wrong)
+
+
+def test_the_shortest_need_a_length_of_every_utterance():
+    spans = {"a": Span("r", 0, 9), "b": Span("r", 9, 10), "c": Span("r", 10)}
+    data = DataDir({"r": "r.wav"}, dict.fromkeys(spans, "s"), segments=spans)
+    with pytest.raises(InputError, match="write utt2dur"):
+        subset(data, shortest=1)
+    assert subset(data.select("ab"), shortest=1).utterances == ["b"]
+    data.utt2dur = {"a": 9.0, "b": 1.0, "c": 0.5}
+    assert subset(data, shortest=1).utterances == ["c"]
 
 
 def test_combining_the_shards_gives_the_set_again(data):

@@ -124,6 +124,8 @@ def test_without_a_decoder_images_can_still_be_encoded(directory):
 
 
 def test_other_weights_are_refused_and_named(directory):
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        load_quantiser(directory, "gpu")
     state = weights(False)
     state.pop("blocks.group_2.block_1.id_path.b")
     save_file(state, directory / "encoder.safetensors")

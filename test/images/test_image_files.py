@@ -40,6 +40,18 @@ def test_every_format_gives_the_stored_pixels(tmp_path):
     assert np.array_equal(read_image(tmp_path / "a.png", (5, 7, 3))[:, :, 2], found[:, :, 0])
 
 
+def test_16_bits_are_scaled_and_32_refused(tmp_path):
+    pixels = np.arange(0, 65536, 2048, dtype=np.uint16).reshape(4, 8)
+    (tmp_path / "a.pgm").write_bytes(b"P5\n8 4\n65535\n" + pixels.astype(">u2").tobytes())
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for name in ("a.pgm", "a.png"):
+        found = read_image(tmp_path / name)
+        assert found.shape == (4, 8, 1) and np.array_equal(np.round(found[:, :, 0] * 255), pixels >> 8)
+    Image.fromarray(pixels.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: .*32 bits"):
+        read_image(tmp_path / "a.tif", (4, 8, 1))
+
+
 def test_another_size_is_scaled_to_cover_and_cut_around_the_middle(tmp_path):
     pixels = np.zeros((10, 30, 3), np.uint8)
     pixels[:, 10:20] = (255, 128, 0)
@@ -81,6 +93,9 @@ def test_shards_join_to_the_same_file_and_a_missing_one_is_named(world, tmp_path
         gather(tmp_path / "tokens", 3)
     quantise(world / "set", tmp_path / "tokens", quantiser, shard=2, num_shards=3)
     assert gather(tmp_path / "tokens", 3) == 20
+    for wrong in (lambda: gather(tmp_path / "tokens", 0), lambda: quantise(world, "x", quantiser, batch=0)):
+        with pytest.raises(InputError, match="0: at least 1"):
+            wrong()
     assert (tmp_path / "tokens").read_bytes() == (tmp_path / "whole").read_bytes()
 
 

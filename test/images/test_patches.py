@@ -11,6 +11,7 @@ from espnet_sld.corpus.image_set import ImageSet
 from espnet_sld.errors import InputError
 from espnet_sld.images.patches import PatchKMeans, cut
 from espnet_sld.images.quantiser import load_quantiser
+from espnet_sld.stamps import Stamp
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,9 @@ def test_a_saved_quantiser_gives_the_same_tokens_and_damage_is_noticed(digits, q
     (tmp_path / "quantiser.json").write_text(json.dumps({**record, "weights": "0"}))
     with pytest.raises(InputError, match="does not belong to"):
         load_quantiser(tmp_path)
+    (tmp_path / "quantiser.json").write_text(json.dumps({**record, "image_shape": [8, 8]}))
+    with pytest.raises(InputError, match="quantiser is damaged"):
+        load_quantiser(tmp_path)
     (tmp_path / "quantiser.json").write_text(json.dumps({**record, "kind": "vqgan"}))
     with pytest.raises(InputError, match="kind must be one of patch_kmeans, dalle_dvae"):
         load_quantiser(tmp_path)
@@ -96,6 +100,8 @@ def test_wrong_images_and_tokens_are_refused(digits, quantiser):
         quantiser.decode(np.zeros((1, 15), np.int64))
     with pytest.raises(InputError, match="--patch 3: must divide"):
         PatchKMeans.fit(digits, codebook_size=8, patch=3)
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        PatchKMeans.fit(digits, codebook_size=8, patch=2, device="gpu")
 
 
 def test_the_command_fits_once_and_again_when_an_image_changes(tmp_path, digits, caplog):
@@ -112,3 +118,25 @@ def test_the_command_fits_once_and_again_when_an_image_changes(tmp_path, digits,
     write_png(files["i0"], np.full((8, 8), 99, np.uint8))
     assert fit_image_quantiser.main(command) == 0
     assert load_quantiser(tmp_path / "q").describe() != first.describe()
+    with pytest.raises(InputError, match="--size 0, --max_images 9"):
+        fit_image_quantiser.main([*command, "--size", "0", "--max_images", "9"])
+
+
+def test_a_kill_between_codes_and_stamp_does_not_pass_them_off_as_the_earlier_ones(
+    tmp_path, digits, monkeypatch
+):
+    files = {f"i{n}": str(tmp_path / f"{n}.png") for n in range(40)}
+    for n, file in enumerate(files.values()):
+        write_png(file, np.round(digits[n, :, :, 0] * 255).astype(np.uint8))
+    ImageSet(files).write(tmp_path / "set")
+    command = f"--images {tmp_path}/set --patch 4 --out_dir {tmp_path}/q --codebook_size".split()
+    assert fit_image_quantiser.main([*command, "9"]) == 0
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Stamp, "write", interrupt)
+        fit_image_quantiser.main([*command, "5"])
+    assert fit_image_quantiser.main([*command, "9"]) == 0
+    assert load_quantiser(tmp_path / "q").codebook_size == 9
+
+
+def interrupt(*_args, **_options):
+    raise KeyboardInterrupt

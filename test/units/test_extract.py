@@ -67,6 +67,18 @@ def test_gathered_files_are_asr2s(stages, digits_dir, kmeans_dir, tmp_path):
     assert float(seconds["utt10a"]) == 0.2
 
 
+def test_sets_that_take_turns_leave_the_transcripts_of_the_last_for_the_lm(
+    stages, digits_dir, kmeans_dir, tmp_path
+):
+    part = DataDir.read(digits_dir)
+    part.select(part.utterances[:5]).write(tmp_path / "part")
+    for turn in (digits_dir, tmp_path / "part", digits_dir):
+        stages.extract(turn, kmeans_dir, tmp_path / f"{turn.name}_ext", 1)
+        more = ("--lm_train", str(tmp_path / "lm_train.txt"))
+        stages.gather(turn, tmp_path / f"{turn.name}_ext", tmp_path / f"{turn.name}_dump", 1, *more)
+        assert (tmp_path / "lm_train.txt").read_text() == (turn / "text").read_text()
+
+
 def test_report_counts_every_unit(stages, digits_dir, kmeans_dir, tmp_path):
     stages.extract(digits_dir, kmeans_dir, tmp_path, 1)
     stages.gather(digits_dir, tmp_path, tmp_path / "dump", 1)
@@ -110,6 +122,15 @@ def test_utterances_that_do_not_match_are_named(stages, digits_dir, kmeans_dir, 
     with pytest.raises(InputError, match="1 utterances not in the data directory: 7;"):
         stages.gather(tmp_path / "less", tmp_path, tmp_path / "dump", 1)
     assert not (tmp_path / "dump" / f"text.ts.mfcc_km{stages.K}").exists()
+
+
+def test_a_device_that_is_none_is_told_before_audio_is_read(stages, digits_dir, kmeans_dir, tmp_path):
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        stages.fit(digits_dir, tmp_path / "km", "--device", "gpu")
+    files = f"--data_dir {digits_dir} --kmeans_dir {kmeans_dir} --out_dir {tmp_path}/ext"
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        extract_units.main([*files.split(), "--device", "gpu"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_another_front_end_than_kmeans_had_is_refused(digits_dir, kmeans_dir, tmp_path):

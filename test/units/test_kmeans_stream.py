@@ -161,3 +161,5 @@ def test_streaming_asks_for_what_can_stream(data_dir, tmp_path):
         fit_kmeans.main([*options, "--stream_passes", "0"])
     with pytest.raises(InputError, match="hours -1"):
         fit_kmeans.main([*options, "--hours", "-1"])
+    with pytest.raises(InputError, match="batch_size 0"):
+        fit_kmeans.main([*options, "--batch_size", "0"])

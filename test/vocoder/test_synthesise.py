@@ -150,6 +150,16 @@ def test_the_distance_to_the_recordings_goes_into_the_decoders_report(world, few
     assert "MCD" in capsys.readouterr().out
 
 
+def test_speech_of_a_single_unit_is_compared_too(world, few, tmp_path):
+    utt, *others = read_table(few).items()
+    few.write_text("".join(f"{u} {v}\n" for u, v in [(utt[0], utt[1][0]), *others]), encoding="utf-8")
+    make(world, few, tmp_path / "speech")
+    assert soundfile.info(tmp_path / "speech" / "wavs" / f"{utt[0]}.wav").frames == 400
+    out = tmp_path / "out.json"
+    assert score_speech.main(f"--ref {world.held_out} --hyp {tmp_path}/speech --out {out}".split()) == 0
+    assert json.loads(out.read_text())["compared"] == 4
+
+
 def test_wrong_options_are_named(world, few, tmp_path):
     with pytest.raises(InputError, match="4 utterances have no transcript"):
         make(world, few, tmp_path / "a", text={})

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from espnet_sld.bin import train_vocoder as command
@@ -14,7 +15,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.scoring.speech_distance import distance
 from espnet_sld.vocoder import train
 from espnet_sld.vocoder.mel import log_mel
-from espnet_sld.vocoder.samples import load_samples
+from espnet_sld.vocoder.samples import Sample, load_samples
 from espnet_sld.vocoder.saved import UnitVocoder
 from espnet_sld.vocoder.synthesise import GriffinLim, speak
 from espnet_sld.vocoder.timing import read_units, timing_of
@@ -93,6 +94,29 @@ def test_a_finished_vocoder_is_kept_and_other_options_train_another(world, tmp_p
     assert (tmp_path / "v" / "model.safetensors").stat().st_mtime_ns != stamp
 
 
+def test_a_kill_between_weights_and_stamp_does_not_pass_them_off_as_the_earlier_ones(
+    world, tmp_path, monkeypatch
+):
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    fit(world, tmp_path / "v", steps=2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Stamp, "write", killed)
+        fit(world, tmp_path / "v", steps=2, seed=1)
+    assert fit(world, tmp_path / "v", steps=2).info["options"]["seed"] == 0
+
+
+def test_pieces_without_a_whole_run_teach_no_durations(world):
+    vocoder = UnitVocoder(4, timing_of(world.kmeans), world.conf, ["s"], width=8)
+    frames = vocoder.conf.num_frames(vocoder.timing.num_samples(400))
+    silence = Sample("u", np.zeros(400, np.int64), np.zeros((frames, world.conf.bands), np.float16), "s")
+    options = replace(world.options, batch=1, frames=8)
+    training = train._Training(vocoder, [silence], options, world.folder / "no.pt", {})
+    assert training.pieces(0)["runs"].shape == (1, 0)
+    assert training._step(0)["duration_nll"] == 0
+
+
 def test_the_command_takes_the_timing_from_the_k_means_record(world, tmp_path):
     arguments = f"--data_dir {world.data} --units {world.units} --out_dir {tmp_path}/v --steps 2 --width 8"
     assert (
@@ -114,6 +138,36 @@ def test_units_of_another_shift_or_set_are_refused(world, tmp_path):
     (tmp_path / "few").write_text("george-0-010 3 4\n")
     with pytest.raises(InputError, match="lacks 31 of 32 utterances"):
         load_samples(world.data, tmp_path / "few", 40, timing_of(world.kmeans), world.conf)
+
+
+def test_audio_from_commands_and_of_two_channels_is_read_where_it_is_allowed(world, tmp_path):
+    data = DataDir.read(world.data)
+    few = data.select(data.utterances[:3])
+    for utt, file in few.wav.items():
+        samples, sampling_rate = soundfile.read(file, always_2d=True)
+        soundfile.write(tmp_path / f"{utt}.wav", samples.repeat(2, axis=1), sampling_rate)
+    piped = replace(few, wav={utt: f"cat {tmp_path}/{utt}.wav |" for utt in few.wav})
+    folders = [few.write(tmp_path / "files"), piped.write(tmp_path / "piped")]
+    arguments = f"--units {world.units} --num_units 40 --steps 1 --batch 1 --width 8 --out_dir {tmp_path}/v"
+    with pytest.raises(InputError, match="--allow_pipes true"):
+        command.main([*arguments.split(), "--data_dir", str(folders[1])])
+    allowed = ["--allow_pipes", "true", "--channels", "mean", "--data_dir", str(folders[1])]
+    assert command.main([*arguments.split(), *allowed]) == 0
+    assert UnitVocoder.load(tmp_path / "v").info["options"]["channels"] == "mean"
+    shape = (world.units, 40, timing_of(world.kmeans), world.conf)
+    plain, read = (
+        load_samples(folders[0], *shape),
+        load_samples(folders[1], *shape, allow_pipes=True, channels="mean"),
+    )
+    assert all(np.array_equal(a.mel, b.mel) for a, b in zip(plain, read, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"device": "gpu"}, "no device"), ({"seed": -1}, "seed -1")]
+)
+def test_what_would_fail_after_the_audio_is_read_is_told_before(changes, message):
+    with pytest.raises(InputError, match=message):
+        TrainOptions(**changes)
 
 
 def test_damage_is_noticed(world, tmp_path):

@@ -24,5 +24,6 @@ set -euo pipefail
   --st_sets none \
   --images "" \
   --tts_sets "test_clean" \
+  --vocoder_args "--hours 20" \
   --listener_config "" \
   "$@"

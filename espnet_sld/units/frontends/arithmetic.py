@@ -11,6 +11,17 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *AUTOCAST)
 
 
+def find_device(name: str) -> torch.device:
+    """The torch device of that name. Raises InputError if there is none."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"no device '{name}'; give cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name}: torch sees no GPU; give cpu, or --ngpu 0 to a recipe")
+    return device
+
+
 class Arithmetic:
     """Float32 in full unless another precision is asked for by name.
 
@@ -26,12 +37,7 @@ class Arithmetic:
     """
 
     def __init__(self, device: str, precision: str):
-        try:
-            self.device = torch.device(device)
-        except RuntimeError:
-            raise InputError(f"no device '{device}'; give cpu, cuda or cuda:N") from None
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {device}: torch sees no GPU; give cpu, or --ngpu 0 to a recipe")
+        self.device = find_device(device)
         if precision not in PRECISIONS:
             raise InputError(f"precision '{precision}' must be one of {' '.join(PRECISIONS)}")
         if precision == "tf32" and self.device.type != "cuda":

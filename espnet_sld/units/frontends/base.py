@@ -153,13 +153,3 @@ def _check_type(name: str, option: str, value: Any, kind: Any) -> None:
     right = right and (kind is bool) == isinstance(value, bool)
     if not right or (kind is float and not math.isfinite(value)):
         raise InputError(f"front-end '{name}': {option}={value} must be {words[kind]}")
-
-
-def check_lengths(front_end: FrontEnd, utterances: list[str], waves: list[np.ndarray]) -> None:
-    """Raise InputError naming the first utterance that is too short for one frame."""
-    for utterance, wave in zip(utterances, waves, strict=True):
-        if front_end.num_frames(len(wave)) < 1:
-            raise InputError(
-                f"utterance {utterance}: {len(wave) / front_end.sample_rate:.4f} s ({len(wave)} samples) is "
-                f"too short for one frame of {front_end.name}; remove it from the data directory"
-            )

@@ -114,8 +114,9 @@ class Mfcc:
 
         options = kaldi_native_fbank.MfccOptions()
         options.frame_opts.samp_freq = self.sample_rate
-        options.frame_opts.frame_length_ms = self.conf["frame_length_ms"]
-        options.frame_opts.frame_shift_ms = self.conf["delta_shift_ms"]
+        # Of whole samples: Kaldi would cut off what `num_frames` rounds.
+        options.frame_opts.frame_length_ms = 1000 * self.window / self.sample_rate
+        options.frame_opts.frame_shift_ms = 1000 * self.base_shift / self.sample_rate
         options.frame_opts.dither = 0.0
         options.frame_opts.snip_edges = True
         options.mel_opts.num_bins = self.conf["num_mel_bins"]
