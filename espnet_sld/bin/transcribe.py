@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     logging.getLogger().setLevel(logging.WARNING)  # stderr is for what is wrong with the files
     names = _names(args)
-    if args.batch_seconds <= 0:
+    if not 0 < args.batch_seconds < math.inf:
         raise InputError(f"--batch_seconds {args.batch_seconds}: must be positive")
     from espnet_sld.inference.formats import WITH_WORDS, render
     from espnet_sld.inference.speech2text import Speech2Text
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         revision=args.revision,
         frontend_source=args.frontend_source,
     )
-    options = {"beam_size": args.beam_size} if args.beam_size else {}
+    options = {} if args.beam_size is None else {"beam_size": args.beam_size}
     failed = 0
     for batch in _batches(speech2text, args.files, args.batch_seconds):
         waves = [wave for _, wave in batch if not isinstance(wave, InputError)]

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -97,15 +99,21 @@ def _holds(folder: Path, manifest: bytes, files: Mapping[str, bytes | Path]) -> 
 
 
 @contextmanager
-def whole_directory(out: Path) -> Iterator[Path]:
-    """A folder to fill, renamed to `out` (whose former content goes) only if the block succeeds."""
+def whole_directory(out: Path, unless: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """A folder to fill, renamed to `out` (whose former content goes) only if the block succeeds.
+
+    Args:
+        unless: whether another process has made `out` in the meantime: then that one stays.
+    """
     out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
     try:
         folder.chmod(0o755)
         yield folder
-        if out.exists():
+        if unless():
+            shutil.rmtree(folder)
+        elif out.exists():
             former = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".old.tmp"))
             os.replace(out, former / "old")
             os.replace(folder, out)
@@ -121,20 +129,28 @@ def read_manifest(content: bytes, where: Path) -> dict[str, Any]:
     """Parse and check a manifest; every name in it is safe."""
     try:
         values = json.loads(content)
-        files = {name: (int(file["bytes"]), str(file["sha256"])) for name, file in values["files"].items()}
-        right = values["format"] == FORMAT and values["kind"] in KINDS
-    except (ValueError, KeyError, TypeError, AttributeError):
+        files = {name: (file["bytes"], file["sha256"]) for name, file in values["files"].items()}
+        right, version = values["format"] == FORMAT and values["kind"] in KINDS, values["version"]
+        if any(type(size) is not int or type(digest) is not str for size, digest in files.values()):
+            raise TypeError("bytes is a whole number, sha256 a text")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{where}: its {MANIFEST} is damaged or not a pack's; pack or download again"
         ) from None
     if not right:
         raise InputError(f"{where}: not a pack of this toolkit (format {values.get('format')!r})")
-    if values["version"] != VERSION:
+    if version != VERSION:
         raise InputError(
-            f"{where}: pack version {values['version']}, this toolkit reads {VERSION}; "
-            "use the toolkit that made it"
+            f"{where}: pack version {version}, this toolkit reads {VERSION}; use the toolkit that made it"
         )
-    if bad := [name for name in files if not safe_name(name) or name in (MANIFEST, CARD)]:
+    fixed = {*files, MANIFEST, CARD}  # a file is no folder of others
+    if bad := [
+        name
+        for name in files
+        if not safe_name(name)
+        or name in (MANIFEST, CARD)
+        or any(str(folder) in fixed for folder in PurePosixPath(name).parents)
+    ]:
         raise InputError(f"{where}: its {MANIFEST} names {bad[0]!r}, which a pack cannot hold; do not use it")
     total = sum(size for size, _ in files.values())
     if len(files) > MAX_FILES or total > MAX_BYTES or min((s for s, _ in files.values()), default=0) < 0:
@@ -218,7 +234,7 @@ def extract_zip(path: Path, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(info) as source, target.open("xb") as stream:
                 left = limit
-                while block := source.read(min(BLOCK, left + 1)):
+                while block := _read(source, min(BLOCK, left + 1)):
                     left -= len(block)
                     if left < 0:
                         raise InputError(
@@ -247,10 +263,18 @@ def _zip_manifest(archive: zipfile.ZipFile, path: Path) -> bytes:
     if MANIFEST not in archive.namelist():
         raise InputError(f"{path}: no {MANIFEST} in it; name a pack (see espnet_sld.bin.pack)")
     with archive.open(MANIFEST) as stream:
-        content = stream.read(MAX_MANIFEST + 1)
+        content = _read(stream, MAX_MANIFEST + 1)
     if len(content) > MAX_MANIFEST:
         raise InputError(f"{path}: its {MANIFEST} is too long; do not use it")
     return content
+
+
+def _read(source: IO[bytes], size: int) -> bytes:
+    """At most `size` bytes of an entry; BadZipFile for what its decompressor calls by names of its own."""
+    try:
+        return source.read(size)
+    except (zlib.error, lzma.LZMAError, OSError, ValueError) as error:
+        raise zipfile.BadZipFile(str(error)) from None
 
 
 def _digest(content: bytes | Path) -> tuple[str, int]:

@@ -37,6 +37,8 @@ def decode_set(
 ) -> Iterator[tuple[str, str, Hypothesis]]:
     """Yield (utterance id, text, hypothesis), in the samples' order; units or image tokens for such targets.
 
+    A text is one line, with one space between its words, whatever white space the model wrote.
+
     Args:
         tokenizers: by modality: at least the template's condition and target kind.
         samples: (utterance id, field → string), e.g. `("utt1", {"speech": unit text})`; a target in it is
@@ -85,7 +87,10 @@ def decode_set(
         )
         for (utterance, _), hypothesis in zip(chunk, hypotheses, strict=True):
             local = vocabulary.to_local(template.target_kind, hypothesis.ids)
-            yield utterance, tokenizers[template.target_kind].decode(local.tolist()), hypothesis
+            text = tokenizers[template.target_kind].decode(local.tolist())
+            if template.target_kind == "text":  # a byte-level tokenizer has line ends, a line of text none
+                text = " ".join(text.split())
+            yield utterance, text, hypothesis
 
 
 def target_ids(

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,10 @@ def _pack(path: Path) -> Description:
         with zipfile.ZipFile(path) as archive:
             if INFO not in archive.namelist() or archive.getinfo(INFO).file_size > 1 << 20:
                 raise InputError(f"{path}: no {INFO} in it, or too long a one; pack again")
-            info = json.loads(archive.read(INFO))
+            try:
+                info = dict(json.loads(archive.read(INFO)))
+            except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, RecursionError) as error:
+                raise InputError(f"{path}: its {INFO} is damaged ({error}); pack again") from None
         checked = "files are verified when it is unpacked or used"
     files = manifest["files"]
     model, frontend = info.get("model") or {}, info.get("frontend") or {}
@@ -142,7 +146,7 @@ def _pack(path: Path) -> Description:
         f"espnet-sld-transcribe --model {path} AUDIO" if kind == "model" else f"./run.sh --tokenizer {path}"
     )
     largest = max(files, key=lambda name: files[name]["bytes"])
-    return Description(what, facts, f"{largest}, {size(files[largest]['bytes'])}", hint.format(path))
+    return Description(what, facts, f"{largest}, {size(files[largest]['bytes'])}", hint)
 
 
 # -- soft labels, language models, vocoders -------------------------------------------------------------

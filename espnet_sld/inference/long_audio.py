@@ -5,8 +5,9 @@ import numpy as np
 from espnet_sld.errors import InputError
 
 FRAME, SHIFT = 0.025, 0.01  # seconds
+BLOCK = 6000  # frames whose energies are computed at once
 FLOOR = -90.0  # dB, of digital silence
-SILENCE = -60.0  # dB below full scale: a recording without contrast that is quieter than this has no speech
+SILENCE = -60.0  # dB of full scale: in a recording without contrast what is quieter than this is no speech
 CONTRAST = 6.0  # dB between loud and quiet frames, below which nothing tells speech from noise
 KEPT = 0.3  # seconds of a pause that stay at each side of a piece
 LEAST = 0.1  # seconds, of what a user may ask for
@@ -29,19 +30,25 @@ def energies(wave: np.ndarray, rate: int) -> np.ndarray:
     """Energy of each frame in dB of full scale, float64 (frames,): 25 ms every 10 ms, the mean removed."""
     shift, window = round(SHIFT * rate), round(FRAME * rate)
     number = max(1, (len(wave) - window) // shift + 1)
-    centred = wave.astype(np.float64) - wave.mean(dtype=np.float64)
-    sums = np.concatenate([[0.0], np.cumsum(centred**2)])
-    starts = np.arange(number) * shift
-    ends = np.minimum(starts + window, len(wave))
-    power = np.maximum(sums[ends] - sums[starts], 0) / np.maximum(ends - starts, 1)
+    mean, power = wave.mean(dtype=np.float64), np.empty(number)
+    for first in range(0, number, BLOCK):  # float64 copies of hours would take gigabytes
+        starts = np.arange(first, min(first + BLOCK, number)) * shift
+        ends = np.minimum(starts + window, len(wave))
+        centred = wave[starts[0] : ends[-1]].astype(np.float64) - mean
+        sums = np.concatenate([[0.0], np.cumsum(centred**2)])
+        energy = sums[ends - starts[0]] - sums[starts - starts[0]]
+        power[first : first + len(starts)] = energy / np.maximum(ends - starts, 1)
     return 10 * np.log10(np.maximum(power, 10 ** (FLOOR / 10)))
 
 
 def speech_frames(levels: np.ndarray) -> np.ndarray:
-    """Which frames are louder than the pauses, bool (frames,): 30 % of the way from quiet to loud, in dB."""
+    """Which frames are louder than the pauses, bool (frames,): 30 % of the way from quiet to loud, in dB.
+
+    Where nearly all is alike, that is noise or speech throughout, or a silence in which little may be said.
+    """
     quiet, loud = np.percentile(levels, [10, 95])
     if loud - quiet < CONTRAST:
-        return np.full(len(levels), bool(loud > SILENCE))
+        return np.ones(len(levels), bool) if loud > SILENCE else levels > SILENCE
     return levels > quiet + 0.3 * (loud - quiet)
 
 

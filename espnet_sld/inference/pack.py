@@ -109,7 +109,13 @@ def pack_model(
     from espnet_sld.models.backbone import resolved_config
 
     trained = load_checkpoint(checkpoint)
-    config, model = trained.config, trained.model
+    config, model, template = trained.config, trained.model, trained.template
+    if (template.condition_kind, template.target_kind) != ("speech", "text") or "image" in trained.tokenizers:
+        images = " and images" * ("image" in trained.tokenizers)
+        raise InputError(
+            f"{checkpoint.parent}: a model of '{template.name}'{images} is no speech recogniser, "
+            "as a pack needs it; decode it with bin.generate"
+        )
     lists = [*units.token_lists, *_folders(config)]
     files = _token_lists(lists)
     info = common_info("model", units, card, git, files)

@@ -55,8 +55,8 @@ def generate(
     """
     if model.training:
         raise ValueError("generate needs model.eval()")
-    if beam_size < 1 or length_penalty < 0:
-        raise InputError("beam_size must be at least 1 and length_penalty not negative")
+    if min(beam_size, batch_tokens) < 1 or length_penalty < 0:
+        raise InputError("beam_size and batch_tokens must be at least 1 and length_penalty not negative")
     prompts = [torch.as_tensor(np.asarray(prompt, dtype=np.int64)) for prompt in prompts]
     bounds = [max_new] * len(prompts) if isinstance(max_new, int) else list(max_new)
     bounds = [

@@ -100,10 +100,13 @@ def decode_sources(
 
 
 def read_durations(utt2dur: str | None, utterances: Sequence[str]) -> dict[str, float]:
-    """Seconds of each utterance; none without a file. Raises InputError if one is missing in it."""
+    """Seconds of each utterance; none without a file. Raises InputError if one is missing or no number."""
     if not utt2dur:
         return {}
-    durations = {key: float(value) for key, value in read_table(utt2dur).items()}
+    try:
+        durations = {key: float(value) for key, value in read_table(utt2dur).items()}
+    except ValueError as error:
+        raise InputError(f"{utt2dur}: seconds must be numbers ({error}); run stage 4 again") from None
     missing = [utterance for utterance in utterances if durations and utterance not in durations]
     if missing:
         raise InputError(

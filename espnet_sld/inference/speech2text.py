@@ -258,18 +258,19 @@ class Speech2Text:
     ) -> tuple[Word, ...]:
         prompt = self.prompt(piece.speech)
         block = self.trained.vocabulary.range(self.trained.template.condition_kind)
-        num_speech = int(((prompt >= block.start) & (prompt < block.stop)).sum())
+        heard = np.flatnonzero((prompt >= block.start) & (prompt < block.stop))
         words = time_words(
             self.trained.model,
             self.trained.tokenizers[self.trained.template.target_kind],
             prompt,
-            num_speech,
+            len(heard),
             piece.speech,
             ids,
             joint,
             self.allowed,
             speech_frames(energies(piece.wave, self.rate)),
             int(options.get("batch_tokens", 16384)),
+            lead=int(heard[0]),
         )
         offset = piece.start / self.rate
         return tuple(Word(w.text, w.start + offset, w.end + offset, w.confidence) for w in words)

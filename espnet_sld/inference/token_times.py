@@ -173,11 +173,13 @@ def time_words(
     allowed: Sequence[int],
     loud: np.ndarray,
     batch_tokens: int = 16384,
+    lead: int = 0,
 ) -> tuple[Word, ...]:
     """Words with times from the beginning of the stretch; pauses, by energy, belong to no word.
 
     Args:
-        prompt: joint ids, the first `num_speech` of them the speech (where it was cut, its beginning).
+        prompt: joint ids, `num_speech` of them the speech (where it was cut, its beginning), after `lead`
+            others such as a start token.
         ids: of the hypothesis, the text tokenizer's own (N,). text: the same as joint ids.
         allowed: joint ids that generation chose from, the end token last.
         loud: bool (frames of 10 ms,), `speech_frames` of the stretch.
@@ -189,7 +191,8 @@ def time_words(
     prefixes = np.flatnonzero(np.diff(np.floor(edges / RESOLUTION), append=np.inf)) + 1
     if len(prefixes) <= len(texts):
         prefixes = np.arange(1, num_speech + 1)
-    log_p, log_end = prefix_scores(model, prompt, num_speech, text, allowed, prefixes, batch_tokens)
+    heard = lead + num_speech, text, allowed, lead + prefixes
+    log_p, log_end = prefix_scores(model, prompt, *heard, batch_tokens)
     before = np.concatenate([np.zeros((len(prefixes), 1)), log_p.cumsum(axis=1)], axis=1) + log_end
     bounds = word_bounds(before[:, [0, *ends]], edges[prefixes - 1])
     confidences = np.exp(np.add.reduceat(log_p[-1], [0, *ends[:-1]]))

@@ -79,6 +79,8 @@ class Pack:
         manifest, found = verify_directory(root, digest)
         try:
             info = json.loads((root / INFO).read_text(encoding="utf-8"))
+            if not isinstance(info, dict):
+                raise ValueError("no object")
         except (FileNotFoundError, ValueError):
             raise InputError(f"{root}: has no {INFO}, or a damaged one; pack again") from None
         return cls(root, manifest["kind"], found, info)
@@ -148,11 +150,9 @@ def unpack(source: str | os.PathLike, out_dir: str | Path, **options: Any) -> Pa
                 f"{out_dir}: exists and is not this pack ({error}); choose another name"
             ) from None
     with whole_directory(out_dir) as folder:
-        for path in pack.root.rglob("*"):
-            name = path.relative_to(pack.root)
-            if path.is_file() and not any(part[0] == "." for part in name.parts):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / name)
+        for name, path in _files(pack.root):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
         verify_directory(folder, pack.digest)
     return Pack.open(out_dir)
 
@@ -171,17 +171,14 @@ def lay_out(
     """
     kmeans_dir, number = Path(kmeans_dir), pack.units["num_clusters"]
     copies: dict[Path, Path] = {}
-    for path in sorted((pack.root / KMEANS).iterdir()):
-        copies[kmeans_dir / path.name] = path
-    folders = [(LISTS, Path(token_lists))]
+    folders = [(KMEANS, kmeans_dir), (LISTS, Path(token_lists))]
     if pack.info["frontend"]["included"]:
         if frontend_dir is None:
             raise InputError(f"{pack.root}: brings its front-end; say where to put it")
         folders.append((FOLDER, Path(frontend_dir)))
     for name, target in folders:
-        for path in sorted((pack.root / name).rglob("*")):
-            if path.is_file():
-                copies[target / path.relative_to(pack.root / name)] = path
+        for inner, path in _files(pack.root / name):
+            copies[target / inner] = path
     for target, path in copies.items():
         if target.exists() and target.read_bytes() != path.read_bytes():
             raise InputError(
@@ -196,6 +193,12 @@ def lay_out(
         pack.kmeans().export_mdl(kmeans_dir / f"km_{number}.mdl")
     if not (kmeans_dir.parent / CHARACTER_LIST).exists():
         write_character_list(kmeans_dir.parent / CHARACTER_LIST)
+
+
+def _files(root: Path) -> list[tuple[Path, Path]]:
+    """(name below `root`, path) of a pack's files there; what starts with a dot is none of them."""
+    found = [(path.relative_to(root), path) for path in sorted(root.rglob("*")) if path.is_file()]
+    return [(name, path) for name, path in found if not any(part[0] == "." for part in name.parts)]
 
 
 def recipe_options(pack: Pack, frontend_dir: str | Path) -> dict[str, str]:
@@ -237,10 +240,19 @@ def _extracted(path: Path, digest: str | None, cache_dir: str | Path | None) -> 
     found = check_digest(content, digest, path)
     base = cache_dir or os.environ.get("ESPNET_SLD_CACHE") or Path.home() / ".cache" / "espnet_sld"
     root = Path(base) / "packs" / found
-    try:
-        verify_directory(root, found)
-    except InputError:  # not there yet, or damaged
-        with whole_directory(root) as folder:
-            extract_zip(path, folder)
-            verify_directory(folder, found)
+
+    def there() -> bool:
+        try:
+            return verify_directory(root, found)[1] == found
+        except InputError:  # not there yet, or damaged
+            return False
+
+    if not there():
+        try:
+            with whole_directory(root, unless=there) as folder:
+                extract_zip(path, folder)
+                verify_directory(folder, found)
+        except OSError:  # parallel jobs unpack the same zip: another one may have been quicker by a hair
+            if not there():
+                raise
     return root

@@ -96,6 +96,8 @@ def _contrast(runs: Runs, first: str, second: str, name: str, *, resamples: int,
     entry |= {"difference": None, "p_holm": None, "verdict": "not run: no shared seed"}
     if not seeds:
         return entry
+    if len(seeds) == 1 and runs.words[name].size < 2:
+        return {**entry, "verdict": "not tested: one seed, one utterance"}
     errors = [runs.errors(row, name, seeds) for row in (first, second)]
     options = {"resamples": resamples, "seed": seed}
     if len(seeds) > 1:

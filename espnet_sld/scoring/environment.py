@@ -11,18 +11,22 @@ PACKAGES = ("torch", "espnet", "transformers", "sentencepiece", "numpy", "jiwer"
 
 
 def git_revision(directory: str | os.PathLike | None = None) -> str:
-    """Commit of the code, with `-dirty` if tracked files differ from it; `unknown` outside a checkout."""
+    """Commit of the code, with `-dirty` if tracked files differ from it; `unknown` outside a checkout.
+
+    Installed below another project's checkout, as in its `.venv`, it is outside: nothing there is tracked.
+    """
     directory = Path(directory) if directory is not None else Path(__file__).resolve().parent
     # Optional locks would let a mere look at the tree fail beside another git command.
     command = ["git", "--no-optional-locks", "-C", str(directory)]
+
+    def ask(*words: str) -> str:
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=True, timeout=20)
+        return done.stdout.strip()
+
     try:
-        revision = subprocess.run(
-            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True, text=True, check=True, timeout=20,
-        ).stdout.strip()  # fmt: skip
+        if not ask("ls-files"):
+            return "unknown"
+        revision, changed = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{revision}-dirty" if changed else revision

@@ -156,9 +156,9 @@ def _plot_row(whole, late, curves: Sequence[Curve], colour: str, marker: str, la
 
 
 def _zoom(axes, curves: Sequence[Curve]) -> None:
-    """Limits that show the last half of the steps."""
+    """Limits that show the last half of the steps, as far as it is numbers: a training may diverge."""
     last = max((int(curve.steps[-1]) for curve in curves), default=1)
-    values = [curve.values[curve.steps >= last / 2] for curve in curves]
+    values = [curve.values[(curve.steps >= last / 2) & np.isfinite(curve.values)] for curve in curves]
     values = np.concatenate([part for part in values if len(part)] or [np.zeros(1)])
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0

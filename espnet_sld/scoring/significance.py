@@ -104,11 +104,16 @@ def compare_models(
 
     Args:
         errors_first, errors_second, words: errors and reference words, each of shape (sentences,).
+
+    Raises:
+        InputError: fewer than two sentences (every draw of one is itself), or no reference words.
     """
     first, second = np.asarray(errors_first, float), np.asarray(errors_second, float)
     words = np.asarray(words, float)
     if first.ndim != 1 or first.shape != second.shape or first.shape != words.shape:
         raise ValueError(f"errors {first.shape} and {second.shape} do not fit words {words.shape}")
+    if words.size < 2:
+        raise InputError("two models cannot be compared on a single utterance; give a larger set")
     _check_words(words)
     difference = first - second
     draws = sentence_draws(np.random.default_rng([seed, 1]), resamples, words.size)

@@ -4,7 +4,8 @@ Dynamic time warping (Sakoe & Chiba 1978; steps (1, 0), (0, 1), (1, 1), each cel
 the two sequences by their mel cepstra; distances are means over the aligned pairs.
 
 Mel cepstral distortion here: (10 / ln 10) · √(2 Σ_{d=1}^{13} (c_d − c'_d)²) in dB (Kubichek 1993), c the
-cosine coefficients of the natural log of the mel magnitudes (see `cepstra`); c_0, the level, is left out.
+cosine coefficients of the natural log of the mel powers (see `cepstra`); c_0, the level, is left out. It is
+the root mean square, over the bands, of the difference in dB of two spectra that have no other coefficients.
 Figures of other mel filters or analyses are not comparable with these.
 """
 
@@ -38,13 +39,13 @@ class Distance:
 
 
 def cepstra(log_mel: np.ndarray, order: int = ORDER) -> np.ndarray:
-    """Cepstra c_1 … c_order of natural-log mel magnitudes: (T, M) → (T, order), float64.
+    """Power cepstra c_1 … c_order of natural-log mel magnitudes S: (T, M) → (T, order), float64.
 
-    ln S(m) ≈ c_0 + 2 Σ_d c_d cos(πd(m + ½)/M), hence c_d = (1/M) Σ_m ln S(m) cos(πd(m + ½)/M).
+    ln S(m)² ≈ c_0 + 2 Σ_d c_d cos(πd(m + ½)/M), hence c_d = (1/M) Σ_m ln S(m)² cos(πd(m + ½)/M).
     """
     bands = log_mel.shape[1]
     angles = np.pi * np.outer(np.arange(1, order + 1), np.arange(bands) + 0.5) / bands
-    return log_mel.astype(np.float64) @ np.cos(angles).T / bands
+    return 2.0 * log_mel.astype(np.float64) @ np.cos(angles).T / bands
 
 
 def align(cost: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from pathlib import Path
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write, read_table
 
-LINE = re.compile(r"^(?P<words>.*?)\s*\((?P<id>[^()\s]+)\)\s*$")
+LINE = re.compile(r"^(?P<words>|.*?\s)\s*\((?P<id>\S+)\)\s*$")  # ids may have parentheses, too
+GLUED = re.compile(r"^(?P<words>.*?)\((?P<id>[^()\s]+)\)\s*$")  # `words(id)` of other programs
 
 
 def write_trn(
@@ -44,7 +45,7 @@ def read_trn(path: str | os.PathLike) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        match = LINE.match(line)
+        match = LINE.match(line) or GLUED.match(line)
         if match is None:
             raise InputError(f"{path}:{number}: no '(id)' at the end of the line; this is not a trn file")
         if match["id"] in texts:

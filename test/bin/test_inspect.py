@@ -1,6 +1,7 @@
 """bin.inspect: every kind of thing that the stages write, small and real, told in words with counts."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,8 @@ def test_a_pack_and_its_zip(told, tmp_path):
     files = {"pack.json": json.dumps(info).encode(), "a.json": b"{}"}
     for name in ("pack", "pack.zip"):
         digest = write_pack(tmp_path / name, "tokenizer", files)
+    facts = told(shutil.copytree(tmp_path / "pack", tmp_path / "pack {a}"))
+    assert facts["next"] == f"./run.sh --tokenizer {tmp_path}/pack {{a}}"
     facts = told(tmp_path / "pack")
     assert facts[""].startswith("a packed tokeniser") and facts["units"] == "12 clusters, rm"
     assert facts["digest"] == f"{digest} (all files match)"
@@ -172,6 +175,13 @@ def test_a_pack_and_its_zip(told, tmp_path):
     (tmp_path / "pack" / "a.json").write_text("{ }")
     with pytest.raises(InputError, match="was changed or damaged"):
         main([str(tmp_path / "pack")])
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'"demo"'])
+def test_a_zip_with_damaged_words_about_it_is_named(tmp_path, content):
+    write_pack(tmp_path / "pack.zip", "tokenizer", {"pack.json": content})
+    with pytest.raises(InputError, match=r"pack.zip: its pack.json is damaged"):
+        main([str(tmp_path / "pack.zip")])
 
 
 def test_nothing_known_names_what_could_be_inspected(spoken, tmp_path):

@@ -240,6 +240,8 @@ def test_options_come_from_the_configuration_and_the_command_line(tmp_path) -> N
     ]
     options = decode_ctc.read_options(parser.parse_args([*needed, "--lm_weight", "0.5", "--beam_size", "3"]))
     assert (options["beam_size"], options["batch_tokens"], options["lm_weight"]) == (3, 99, 0.5)
+    with pytest.raises(InputError, match=r"--lm_file x.pth: a checkpoint of --lm_exp"):
+        decode_ctc.read_options(parser.parse_args([*needed, "--lm_file", "x.pth"]))
     (tmp_path / "decode.yaml").write_text("beam: 7\n")
     with pytest.raises(InputError, match="unknown key beam"):
         decode_ctc.read_options(parser.parse_args(needed))

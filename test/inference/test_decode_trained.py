@@ -9,7 +9,9 @@ import yaml
 
 from espnet_sld.bin.decode import read_options
 from espnet_sld.errors import InputError
+from espnet_sld.files import read_table, write_table
 from espnet_sld.inference import LengthBound, decode_set, load_checkpoint
+from espnet_sld.inference.set_decoding import read_durations
 from espnet_sld.models.build import build_decoder_only
 from espnet_sld.tokens.vocabulary import Vocabulary
 
@@ -81,6 +83,28 @@ def test_the_bound_limits_each_utterance(experiment):
         samples(), decode_set(trained.model, *parts, samples(), bound=bound, **trained.limits), strict=True
     ):
         assert len(hypothesis.ids) + (hypothesis.stopped == "end") <= bound(len(sample["speech"]))
+
+
+def test_a_text_is_one_line_whatever_white_space_the_model_wrote(experiment, tmp_path):
+    """GPT-2's tokens have line ends among them; in a Kaldi text file they would begin another utterance."""
+    trained = load_checkpoint(experiment[0] / "3epoch.pth")
+    text = trained.tokenizers["text"]
+    white = ["\n", "  ", " \u2028", "\r\n"]
+    text.decode = lambda ids: "".join(f"{white[i % 4]}{WORDS[token]}" for i, token in enumerate(ids))
+    parts = {"speech": trained.tokenizers["speech"], "text": text}
+    found = list(decode_set(trained.model, parts, trained.vocabulary, trained.template, samples(),
+                            **trained.limits))  # fmt: skip
+    assert any(len(hypothesis.ids) > 2 for _, _, hypothesis in found)
+    for _, words, hypothesis in found:
+        assert words == " ".join(WORDS[token] for token in hypothesis.ids)
+    write_table(tmp_path / "text", {utterance: words for utterance, words, _ in found})
+    assert read_table(tmp_path / "text", allow_empty_value=True) == {name: words for name, words, _ in found}
+
+
+def test_seconds_that_are_no_number_are_named(tmp_path):
+    (tmp_path / "utt2dur").write_text("utt1 1.5\nutt2 1.5s\n")
+    with pytest.raises(InputError, match=r"utt2dur: seconds must be numbers .*'1.5s'"):
+        read_durations(str(tmp_path / "utt2dur"), ["utt1"])
 
 
 def test_an_utterance_without_units_is_named(experiment):

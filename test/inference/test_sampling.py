@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from espnet_sld.bin import generate as generate_command
 from espnet_sld.errors import InputError
 from espnet_sld.inference import generate
 from espnet_sld.inference.decoding import decode_set
@@ -181,3 +182,22 @@ def test_a_template_without_condition_has_nothing_to_decode(tokenizers):
     with pytest.raises(InputError, match="no condition"):
         next(decode_set(a_model(vocabulary, tokenizers), tokenizers, vocabulary, template, [("a", {})],
                         max_positions=9, max_text=3))  # fmt: skip
+
+
+def test_top_k_without_a_temperature_is_refused(tmp_path):
+    """It would be accepted and change nothing."""
+    (tmp_path / "draw.yaml").write_text("top_k: 5\n")
+    options = [
+        "--exp_dir",
+        "exp",
+        "--checkpoint",
+        "x.pth",
+        "--task",
+        "tts",
+        "--source",
+        "s",
+        "--out_dir",
+        "o",
+    ]
+    with pytest.raises(InputError, match="top_k is of draws, and temperature 0 draws nothing"):
+        generate_command.main([*options, "--config", str(tmp_path / "draw.yaml")])

@@ -127,6 +127,8 @@ def test_refuses_empty_prompts_and_bad_options(make_model):
         generate(model, [[3]], max_new=0, **options)
     with pytest.raises(InputError, match="beam_size"):
         generate(model, [[3]], max_new=3, beam_size=0, **options)
+    with pytest.raises(InputError, match="batch_tokens must be at least 1"):
+        generate(model, [[3]], max_new=3, batch_tokens=0, **options)
     with pytest.raises(ValueError, match="eval"):
         generate(model.train(), [[3]], max_new=3, **options)
     assert generate(model.eval(), [], max_new=3, **options) == []

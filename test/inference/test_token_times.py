@@ -44,6 +44,27 @@ def test_a_model_without_a_roomy_cache_gives_the_same(make_model, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+def test_a_start_token_before_the_speech_is_in_every_prefix(make_model, monkeypatch):
+    """As in the template `asr`; what comes before the speech is never shortened."""
+    lm = make_model("llama").requires_grad_(False)
+    speech, text, begin = np.random.default_rng(2).integers(22, 40, 6), [3, 7], 19
+    tokens, seen = SpeechTokens("", speech, np.arange(7), 0.1), []
+    monkeypatch.setattr(
+        "espnet_sld.inference.token_times.word_bounds",
+        lambda scores, times: seen.append((scores, times)) or word_bounds(scores, times),
+    )
+    prompt = np.array([begin, *speech, START])
+    names = type("Names", (), {"decode": lambda self, ids: " ".join(map(str, ids))})()
+    time_words(lm, names, prompt, 6, tokens, text, text, ALLOWED, np.ones(60, bool), lead=1)
+    ((scores, times),) = seen
+    np.testing.assert_allclose(times, np.arange(1, 7) * 0.1)
+    for row in range(6):
+        whole = torch.as_tensor([[begin, *speech[: row + 1], START, *text]])
+        log_p = lm(whole)[0, row + 2 :, ALLOWED].log_softmax(-1).numpy()  # (3, allowed)
+        words = np.append(0.0, np.cumsum([log_p[0, text[0] - 2], log_p[1, text[1] - 2]]))
+        np.testing.assert_allclose(scores[row], words + log_p[:, -1], rtol=1e-4, atol=1e-4)
+
+
 def test_an_empty_hypothesis_has_the_end_alone(model):
     log_p, log_end = prefix_scores(model, np.array([25, 30, START]), 2, [], ALLOWED, np.array([1, 2]))
     assert log_p.shape == (2, 0) and log_end.shape == (2, 1)

@@ -8,6 +8,7 @@ import pytest
 from espnet_sld.bin import plot_curves
 from espnet_sld.errors import InputError
 from espnet_sld.scoring.curves import Curve, final_and_best, mean_curve, read_scalars
+from espnet_sld.scoring.plots import plot_curves as plot_panels
 
 
 def run(runs_dir, *options):
@@ -54,6 +55,15 @@ def test_the_best_value_is_a_number_even_where_training_diverged():
     values = final_and_best(curve)
     assert np.isnan(values["final"]) and (values["best"], values["best_step"]) == (1.0, 2)
     assert final_and_best(curve, larger_is_better=True)["best"] == 2.0
+
+
+def test_a_training_that_diverged_is_drawn(tmp_path):
+    curve = Curve(np.arange(1, 7), np.array([3.0, 2.0, 1.0, np.nan, np.inf, 2.0]))
+    lost = Curve(np.arange(1, 7), np.full(6, np.nan))
+    rows = {"sld": [curve], "ce": [lost]}
+    labels = {"sld": "v SLD", "ce": "ii multimodal cross entropy"}
+    written = plot_panels([("loss", "dev", rows)], tmp_path / "curves", title="loss", labels=labels)
+    assert [path.suffix for path in written] == [".png", ".svg"] and all(path.is_file() for path in written)
 
 
 @pytest.mark.slow

@@ -14,9 +14,11 @@ from espnet_sld.bin import attention, report
 from espnet_sld.scoring.curves import Curve
 from espnet_sld.scoring.report.alignment import steps
 from espnet_sld.scoring.report.curves_section import curves_section
-from espnet_sld.scoring.report.experiment import Experiment
+from espnet_sld.scoring.report.experiment import Experiment, read_experiment
 from espnet_sld.scoring.report.intervals import rate_intervals
 from espnet_sld.scoring.report.parts import LAMBDAS, SPEECH_PARTS, weights
+from espnet_sld.scoring.report.payload import list_systems, set_payload, set_tables
+from espnet_sld.scoring.result import score_set
 from espnet_sld.scoring.significance import compare_models
 
 
@@ -43,6 +45,23 @@ def test_an_alignment_turns_the_reference_into_the_hypothesis():
             heard += [] if step == "D" else [hypothesis[j]]
             i, j = i + (step != "I"), j + (step != "D")
         assert (i, heard) == (len(reference), hypothesis)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_words_on_the_page_are_those_that_were_counted(tmp_path, own):
+    """The page splits at spaces; French has no-break spaces, which separate words when they are counted."""
+    (tmp_path / "ref").write_text("u1 Quoi\u00a0? non  merci\n", encoding="utf-8")
+    (tmp_path / "hyp").write_text("u1 Quoi\u00a0! non merci\n", encoding="utf-8")
+    meta = {"cider": 1.0} if own else {}
+    score_set(tmp_path / "hyp", tmp_path / "ref", tmp_path / "exp" / "greedy" / "test", meta)
+    systems = list_systems([read_experiment(tmp_path / "exp")])
+    (table,), _ = set_tables(systems)
+    payload, _ = set_payload(table, systems, text_bytes=1000)
+    ((heard, path, *reference),) = payload["variants"][0]
+    for words in (payload["refs"][0], *reference):
+        assert words.split(" ") == ["Quoi", "?", "non", "merci"]
+    assert (heard.split(" "), path) == (["Quoi", "!", "non", "merci"], "=S==")
+    assert bool(reference) == own
 
 
 @pytest.mark.parametrize(

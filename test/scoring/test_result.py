@@ -1,11 +1,13 @@
 """result.json and the files beside it."""
 
 import json
+import subprocess
 
 import pytest
 
 from espnet_sld.bin import compare, results, score
 from espnet_sld.errors import InputError
+from espnet_sld.scoring.environment import git_revision
 from espnet_sld.scoring.result import Result, read_result, read_utterance_errors, score_set
 from espnet_sld.scoring.results_md import read_results, results_table
 
@@ -150,3 +152,21 @@ def test_compare_refuses_different_sets(tmp_path):
     scored(tmp_path / "b" / "test", "u2 a\n", ref="u2 a\n")
     with pytest.raises(InputError, match="other utterances"):
         compare.main(["--first", f"{tmp_path}/a/test", "--second", f"{tmp_path}/b/test"])
+
+
+def test_code_below_another_projects_checkout_has_no_revision(tmp_path):
+    """Installed into a project's .venv, it must not report the project's commit as its own."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "code.py").write_text("1\n")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "own"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
+    installed = tmp_path / ".venv" / "espnet_sld"
+    installed.mkdir(parents=True)
+    (installed / "code.py").write_text("1\n")
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    assert git_revision(tmp_path / "own") == head
+    assert git_revision(installed) == "unknown"
+    (tmp_path / "own" / "code.py").write_text("2\n")
+    assert git_revision(tmp_path / "own") == f"{head}-dirty"

@@ -7,6 +7,8 @@ import pytest
 
 from espnet_sld.errors import InputError
 from espnet_sld.scoring import significance
+from espnet_sld.scoring.contrasts import contrast_rows
+from espnet_sld.scoring.runs import Runs, SetRun
 from espnet_sld.scoring.significance import MODELS, Difference, compare_methods, compare_models, holm, verdict
 from espnet_sld.scoring.student import two_sided_quantile
 
@@ -113,6 +115,19 @@ def test_test_of_two_models_says_that_it_is_not_about_methods():
     result = compare_models(generator.poisson(0.1, 300), generator.poisson(0.8, 300), words, resamples=500)
     assert result.about == MODELS and result.seeds is None
     assert result.interval95[1] < 0 and result.p_is_bound
+
+
+def test_one_utterance_is_no_statement_about_models():
+    """Every draw of it is itself: the interval would have no width, and any difference be significant."""
+    with pytest.raises(InputError, match="a single utterance"):
+        compare_models(np.array([1]), np.array([2]), np.array([10]))
+
+
+def test_a_set_of_one_utterance_does_not_stop_a_table():
+    run = SetRun(10.0, np.array([1]), None, None)
+    runs = Runs({("a", "dev"): {0: run}, ("b", "dev"): {0: run}}, {}, {"dev": np.array([10])})
+    (entry,) = contrast_rows(runs, [("a", "b")], "dev", margin=0.5, resamples=100, seed=0)
+    assert entry["difference"] is None and entry["verdict"] == "not tested: one seed, one utterance"
 
 
 def test_paired_test_of_models_uses_the_pairing():

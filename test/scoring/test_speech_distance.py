@@ -33,7 +33,7 @@ def test_distortion_of_single_frames_is_the_formula():
     squares = 0.0
     for d in range(1, 14):
         coefficient = sum(
-            (a[0, m] - b[0, m]) * math.cos(math.pi * d * (m + 0.5) / 20) / 20 for m in range(20)
+            2 * (a[0, m] - b[0, m]) * math.cos(math.pi * d * (m + 0.5) / 20) / 20 for m in range(20)
         )
         squares += coefficient**2
     found = distance(a, b)
@@ -43,9 +43,18 @@ def test_distortion_of_single_frames_is_the_formula():
 
 def test_cepstra_rebuild_a_smooth_spectrum():
     grid = (np.arange(40) + 0.5) / 40
-    spectrum = 2 + 2 * (0.7 * np.cos(np.pi * grid) - 0.2 * np.cos(3 * np.pi * grid))
-    found = cepstra(spectrum[None])[0]
+    power = 2 + 2 * (0.7 * np.cos(np.pi * grid) - 0.2 * np.cos(3 * np.pi * grid))
+    found = cepstra(power[None] / 2)[0]
     assert found[:4] == pytest.approx([0.7, 0, -0.2, 0], abs=1e-12)
+
+
+def test_distortion_is_in_decibels():
+    """Two smooth spectra: the root mean square of 20 log10 of the ratio of their magnitudes."""
+    grid, rng = (np.arange(80) + 0.5) / 80, np.random.default_rng(3)
+    flat = rng.normal(size=(1, 80))
+    change = sum(rng.normal() * np.cos(np.pi * d * grid) for d in range(1, 14))
+    found = distance(flat, flat + change)
+    assert found.mcd_db == pytest.approx(np.sqrt(np.mean((20 / np.log(10) * change) ** 2)), rel=1e-9)
 
 
 def test_stretched_speech_is_at_no_distance_and_noise_is_far():

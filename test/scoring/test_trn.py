@@ -7,10 +7,12 @@ from espnet_sld.scoring.trn import read_pair, read_trn, write_trn
 
 
 def test_trn_round_trip_keeps_unicode_parentheses_and_empty_words(tmp_path):
-    texts = {"b-2": "水 is (not) wet", "a-1": "", "c": "x (y)"}
+    texts = {"b-2": "水 is (not) wet", "a-1": "", "c": "x (y)", "d(1)": "x(y) (z", "e(2)": "", "f(": "(a) b"}
     write_trn(tmp_path / "hyp.trn", texts)
     assert read_trn(tmp_path / "hyp.trn") == texts
-    assert list(read_trn(tmp_path / "hyp.trn")) == ["a-1", "b-2", "c"]
+    assert list(read_trn(tmp_path / "hyp.trn")) == ["a-1", "b-2", "c", "d(1)", "e(2)", "f("]
+    (tmp_path / "other.trn").write_text("one two(u1)\n  (u2) \n")  # as other programs may write it
+    assert read_trn(tmp_path / "other.trn") == {"u1": "one two", "u2": ""}
 
 
 def test_trn_names_the_speaker_first(tmp_path):

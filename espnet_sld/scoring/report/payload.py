@@ -177,7 +177,7 @@ def set_payload(
         "development": is_development(table.name),
         "utts": table.utterances,
         "words": table.words.tolist(),
-        "refs": [text if keep else None for text, keep in zip(table.references, kept, strict=True)],
+        "refs": [_spaced(text) if keep else None for text, keep in zip(table.references, kept, strict=True)],
         "variants": [
             known if keep else [["", edits.replace("=", "")] for _, edits, *_ in known]
             for known, keep in zip(variants, kept, strict=True)
@@ -197,12 +197,17 @@ def set_payload(
     return payload, int(kept.sum())
 
 
+def _spaced(text: str) -> str:
+    """Words as they were counted, a space between them: the page's program splits at spaces alone."""
+    return " ".join(text.split())
+
+
 def _variant(known: list[list[str]], reference: str, hypothesis: str, own_reference: bool) -> int:
     """The number of a hypothesis among those of its utterance; it is added if it is new."""
     words = hypothesis.split()
     expected = reference.split()
     entry = ["", ""] if words == expected else [" ".join(words), steps(expected, words)]
-    entry += [reference] if own_reference else []
+    entry += [" ".join(expected)] if own_reference else []
     for place, other in enumerate(known):
         if other == entry:
             return place

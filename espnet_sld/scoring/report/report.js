@@ -306,7 +306,7 @@ function showMore() {
 function describe() {
   const box = byId("comparison"), set = current(), a = chooseFirst.value, b = second();
   box.replaceChildren();
-  if (b === null || a === b) return;
+  if (b === null || a === b || set.utts.length < 2) return;  // every draw of one utterance is itself
   // each caption has a closest reference of its own, so that word counts differ: whole captions are compared
   const whole = set.kind === "caption";
   const lengths = whole ? set.words.map(() => 1) : set.words;

@@ -1,6 +1,7 @@
 """A pack is the same from the same experiment, holds nothing else, and is refused when it was changed."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from huggingface_hub import ModelCard
 
 from espnet_sld.bin import pack as pack_command
 from espnet_sld.errors import InputError
+from espnet_sld.inference import unpack as unpack_module
 from espnet_sld.inference.archive import MANIFEST, json_bytes, safe_name, write_pack
 from espnet_sld.inference.unpack import Pack, recipe_options, unpack
 from espnet_sld.units.kmeans import KMeans
@@ -125,6 +127,15 @@ def test_another_pack_than_the_one_asked_for_is_refused(copy, zipped, tmp_path):
         ("{", "damaged or not a pack's"),
         ({"format": "other"}, "not a pack of this toolkit"),
         ({"version": 2}, "pack version 2, this toolkit reads 1"),
+        ('{"format": "espnet_sld.pack", "kind": "model", "files": {}}', "damaged or not a pack's"),
+        ("[" * 100_000, "damaged or not a pack's"),
+        ({"files": {"a.json": {"bytes": "1", "sha256": "0"}}}, "damaged or not a pack's"),
+        ({"files": {"a.json": {"bytes": float("inf"), "sha256": "0"}}}, "damaged or not a pack's"),
+        (
+            {"files": {name: {"bytes": 1, "sha256": "0"} for name in ("a.json", "a.json/b.json")}},
+            "names 'a.json/b.json'",
+        ),
+        ({"files": {"README.md/b.json": {"bytes": 1, "sha256": "0"}}}, "names 'README.md/b.json'"),
         ({"files": {"../evil.json": {"bytes": 1, "sha256": "0"}}}, "names '../evil.json'"),
         ({"files": {"/etc/evil.json": {"bytes": 1, "sha256": "0"}}}, "names '/etc/evil.json'"),
         ({"files": {"code.py": {"bytes": 1, "sha256": "0"}}}, "names 'code.py'"),
@@ -190,6 +201,42 @@ def test_a_changed_zip_is_refused_and_leaves_nothing(zipped, tmp_path, change, m
     assert not (tmp_path / "evil.json").exists()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_cannot_be_decompressed_is_refused(tmp_path, method):
+    good = tmp_path / "good.zip"
+    write_pack(good, "tokenizer", {"pack.json": json_bytes({"name": "demo" * 500})})
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(tmp_path / "bad.zip", "w", method) as target:
+        for info in source.infolist():
+            target.writestr(info.filename, source.read(info))
+        start = target.getinfo("pack.json").header_offset + 30 + len("pack.json")
+    damaged = bytearray((tmp_path / "bad.zip").read_bytes())
+    damaged[start + 2 : start + 5] = b"\xff\x00\xff"
+    (tmp_path / "bad.zip").write_bytes(damaged)
+    with pytest.raises(InputError, match="not a zip, or damaged"):
+        Pack.open(tmp_path / "bad.zip", cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("when", ["before", "at"])
+def test_parallel_jobs_may_unpack_one_zip(tmp_path, monkeypatch, when):
+    """Another job's copy comes while this one unpacks, or between its last look and its own renaming."""
+    digest = write_pack(tmp_path / "demo.zip", "tokenizer", {"pack.json": b"{}", "a.json": b"{}"})
+    root = tmp_path / "cache" / "packs" / digest
+    quicker: list[int] = []
+
+    def other() -> None:
+        monkeypatch.undo()
+        write_pack(root, "tokenizer", {"pack.json": b"{}", "a.json": b"{}"})
+        quicker.append((root / "a.json").stat().st_ino)
+
+    module, name = (unpack_module, "extract_zip") if when == "before" else (os, "replace")
+    usual = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *given: (other(), usual(*given)))
+    pack = Pack.open(tmp_path / "demo.zip", cache_dir=tmp_path / "cache")
+    assert pack.root == root and pack.digest == digest
+    assert (root / "a.json").stat().st_ino == quicker[0]  # the other job may be reading it
+    assert [path.name for path in root.parent.iterdir()] == [digest]  # nothing left over
+
+
 def test_a_link_in_a_zip_and_a_zip_that_is_none_are_refused(zipped, tmp_path):
     def link(entries):
         for info, data in entries:
@@ -239,6 +286,18 @@ def test_parts_that_do_not_belong_together_are_not_packed(recipe, tmp_path):
     assert not (tmp_path / "x").exists()
     with pytest.raises(InputError, match="--kmeans_dir is needed"):
         pack_command.main(["--out", str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize("template", ["tts", "mt"])
+def test_a_model_that_recognises_no_speech_is_not_packed(recipe, tmp_path, template):
+    """Of a mixture's model the first task is its template: a pack of it would be no `Speech2Text`."""
+    with recipe.inside():
+        exp = Path(shutil.copytree(recipe.experiment("plain"), f"exp/asr_sld_{tmp_path.name}"))
+        conf = yaml.safe_load((exp / "config.yaml").read_text())
+        (exp / "config.yaml").write_text(yaml.safe_dump({**conf, "template": template}))
+        with pytest.raises(InputError, match=f"a model of '{template}' is no speech rec"):
+            pack_command.main(["--exp_dir", str(exp), "--out", str(tmp_path / "x")])
+        shutil.rmtree(exp)
 
 
 def test_an_option_with_a_line_end_is_refused(copy):

@@ -10,7 +10,7 @@ from espnet_sld.bin import pack as pack_command
 from espnet_sld.bin import unpack as unpack_command
 from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.errors import InputError
-from espnet_sld.inference.unpack import Pack, lay_out
+from espnet_sld.inference.unpack import Pack, lay_out, unpack
 from espnet_sld.units.kmeans import KMeans
 
 EXTRACT = ["--frontend", "mfcc", "--frontend_conf", "frame_shift_ms=40", "high_freq=4000"]
@@ -83,3 +83,16 @@ def test_laying_out_never_overwrites_another_kmeans(tokenizer, tmp_path):
     with pytest.raises(InputError, match="is there already, and not the one of"):
         lay_out(pack, kmeans_dir, tmp_path / "lists")
     assert (kmeans_dir / "km_12.safetensors").read_bytes() == before and not (tmp_path / "lists").exists()
+
+
+def test_laying_out_leaves_files_alone_that_were_not_verified(tokenizer, tmp_path):
+    """Names that start with a dot are in no manifest: they may be anybody's."""
+    pack = unpack(tokenizer, tmp_path / "pack", cache_dir=tmp_path / "cache")
+    for name in ("kmeans/.evil.json", "token_list/.git/evil.json"):
+        (pack.root / name).parent.mkdir(exist_ok=True)
+        (pack.root / name).write_text("{}")
+    (pack.root / "kmeans" / ".more").mkdir()
+    lay_out(Pack.open(pack.root), tmp_path / "km", tmp_path / "lists")
+    found = sorted(path.name for folder in ("km", "lists") for path in (tmp_path / folder).rglob("*"))
+    assert "km_12.safetensors" in found and "bpe.model" in found
+    assert [name for name in found if name in (".evil.json", ".git", "evil.json", ".more")] == []

@@ -125,6 +125,8 @@ def test_names_that_clash_and_wrong_options_are_said_at_once(packed, sounds, tmp
         ([*model, "--format", "ctm", plain, plain], "several files are called 'plain'"),
         ([*model, "--out_dir", str(tmp_path), plain, plain], "several files are called 'plain'"),
         ([*model, "--batch_seconds", "0", plain], "must be positive"),
+        ([*model, "--batch_seconds", "nan", plain], "must be positive"),
+        ([*model, "--beam_size", "0", plain], "beam_size and batch_tokens must be at least 1"),
         (["--model", str(tmp_path / "none"), plain], "no such directory or zip"),
         ([*model, "--digest", "0" * 64, plain], "another pack"),
         ([*model, "--max_segment_seconds", "0.01", plain], "must be at least"),
