@@ -172,7 +172,12 @@ def _load(directory: Path) -> PreTrainedModel:
 def most_tokens(model: PreTrainedModel, pad_id: int) -> int:
     """Longest input of a masked LM. RoBERTa's kin count positions from pad_id + 1: that many fewer."""
     positions = getattr(model.config, "max_position_embeddings", 0)
-    return positions - pad_id - 1 if positions > 0 else 512
+    # Their table has a row for padding; elsewhere pad_id is no position (ModernBERT's is beyond them all).
+    shifted = any(
+        name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        for name, module in model.named_modules()
+    )
+    return positions - (pad_id if shifted else 0) - 1 if positions > 0 else 512
 
 
 def masked_logits(

@@ -63,6 +63,11 @@ class TeacherTraining:
                 f"teacher_conf: unknown option {', '.join(unknown)}; known: {', '.join(sorted(known))}"
             )
         made = cls(**conf)
+        for field in fields(cls):
+            value, whole = getattr(made, field.name), isinstance(field.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                kind = "a whole number" if whole else "a number"
+                raise InputError(f"teacher_conf: {field.name} is {kind}, not '{value}'")
         if not 0 < made.mask_probability < 1:
             raise InputError(
                 f"teacher_conf: mask_probability is between 0 and 1, not {made.mask_probability}"

@@ -3,8 +3,10 @@
 import argparse
 import difflib
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -26,7 +28,17 @@ UNSUPPORTED = {
     "num_att_plot": 0,
     "iterator_type": "task",
     "valid_iterator_type": None,
+    "ddp_comm_hook": None,
+    "exclude_weight_decay_conf": {},
+    # Batches are by `batch_bins` alone.
+    "batch_type": "folded",
+    "batch_size": 20,
+    "valid_batch_type": None,
+    "valid_batch_size": None,
+    "drop_last_iter": False,
 }
+
+SCIENTIFIC = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 
 
 def parse_options(parser: argparse.ArgumentParser, command: Sequence[str]) -> argparse.Namespace:
@@ -46,9 +58,20 @@ def parse_options(parser: argparse.ArgumentParser, command: Sequence[str]) -> ar
     parser.error = fail
     parser.allow_abbrev = False  # an abbreviated option would escape the record of the training's options
     try:
-        return parser.parse_args(command)
+        args = parser.parse_args(command)
     except yaml.YAMLError as error:
         raise InputError(f"--config: not YAML ({' '.join(str(error).split())})") from None
+    for name, value in vars(args).items():
+        if isinstance(value, dict):
+            setattr(args, name, _numbers(value))
+    return args
+
+
+def _numbers(value: Any) -> Any:
+    """The same with numbers where YAML 1.1 reads text: 2e-3 lacks a dot to it, and 1.5e3 a sign."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return float(value) if isinstance(value, str) and SCIENTIFIC.fullmatch(value) else value
 
 
 def check_options(args: argparse.Namespace, names: Sequence[str], kinds: Sequence[str] = ("text",)) -> None:
@@ -91,6 +114,8 @@ def check_options(args: argparse.Namespace, names: Sequence[str], kinds: Sequenc
             )
     for source in args.init_param:
         _check_parameters(source)
+    if args.use_tf32 and args.use_amp:
+        raise InputError("--use_tf32 is for training without --use_amp; leave one of them out")
     if args.save_interval_steps < 0 or args.save_interval_minutes < 0:
         raise InputError("--save_interval_steps and --save_interval_minutes must not be negative")
 

@@ -101,6 +101,11 @@ class CtcKdTask(StepTask):
                 f"criterion_conf puts a weight on {' and '.join(wanted)}, but there is no intermediate "
                 'layer; give --interctc_layers, e.g. "2 4"'
             )
+        if args.self_conditioning and not layers:
+            raise InputError(
+                "--self_conditioning feeds intermediate posteriors back, but there is no intermediate layer; "
+                'give --interctc_layers, e.g. "2 4", or leave it out'
+            )
         if taught.needs_soft_labels and not args.soft_labels:
             raise InputError("this row learns from a teacher: give --soft_labels FILE (bin.soft_labels)")
         # config.yaml names the row where it is the default, and the weights that it stands for

@@ -8,6 +8,8 @@ changed corpus or option never goes on from old parameters in silence.
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from espnet_sld.errors import InputError
 from espnet_sld.stamps import Stamp
 from espnet_sld.tasks.mixture_file import read_mixture
@@ -57,16 +59,17 @@ FILES = (
 
 
 def read_pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
-    """(option, value) of a command line of `--name value` and `--name=value`."""
+    """(option, value) of a command line of `--name value …` and `--name=value`; a pair for each value."""
     pairs, words = [], list(argv)
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
             continue
         name, equals, value = word[2:].partition("=")
-        if not equals:
-            value = words.pop(0) if words and not words[0].startswith("--") else ""
-        pairs.append((name, value))
+        values = [value] if equals else []
+        while words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        pairs += [(name, value) for value in values or [""]]
     return pairs
 
 
@@ -79,6 +82,8 @@ def input_files(pairs: Sequence[tuple[str, str]]) -> list[str]:
             if Path(value).name == "wav.scp":  # the other tables that decide a set's audio
                 beside = (Path(value).with_name(table) for table in ("segments", "utt2speed"))
                 names += [str(path) for path in beside if path.is_file()]
+        elif option == "init_param":
+            value = value.split(":")[0]  # FILE:source:destination:but
         elif option not in FILES:
             continue
         if Path(value).is_file():
@@ -88,12 +93,23 @@ def input_files(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return names
 
 
+def _of_config(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """`output_dir` and `resume`, where the YAML of --config has them; what is wrong with it the task says."""
+    path = Path(dict(pairs).get("config", ""))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = {}
+    values = values if isinstance(values, dict) else {}
+    return {name: str(values[name]) for name in ("output_dir", "resume") if values.get(name) is not None}
+
+
 class TrainingRecord:
     """The two stamps of an experiment directory: begun with what, finished with what."""
 
     def __init__(self, argv: Sequence[str]):
         pairs = read_pairs(argv)
-        given = dict(pairs)
+        given = _of_config(pairs) | dict(pairs)
         self.directory = Path(given.get("output_dir", ""))
         self.named = bool(given.get("output_dir")) and "print_config" not in given
         self.resume = given.get("resume", "false").lower() in {"true", "1", "yes"}
@@ -127,6 +143,7 @@ class TrainingRecord:
                 f"{self.directory} holds a training with other options or data ({changed}); choose another "
                 "experiment (--asr_tag, --ctc_tag, --dmlm_tag), or delete that directory to train again"
             )
+        self.done.path.unlink(missing_ok=True)  # what is trained anew is not finished until it ends
         self.begun.write()
 
     def end(self) -> None:

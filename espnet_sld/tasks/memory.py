@@ -26,17 +26,19 @@ def try_micro_batch(
     micro_batch: MicroBatch,
     optimizer: torch.optim.Optimizer,
     parameters: Sequence[torch.nn.Parameter],
+    buffers: Sequence[torch.Tensor] = (),
 ) -> None:
     """One forward and backward pass that leaves nothing behind: no gradient, no drawn random number.
 
     Args:
         loss_of: the training loss of a micro-batch.
+        buffers: the model's, which a batch norm changes.
 
     Raises:
         torch.OutOfMemoryError: it does not fit beside what the optimiser will need.
     """
     random = random_state.capture()
-    device = parameters[0].device
+    device, before = parameters[0].device, [buffer.clone() for buffer in buffers]
     try:
         reserved = torch.empty(optimizer_bytes(optimizer), dtype=torch.uint8, device=device)
         loss_of(micro_batch).backward()
@@ -44,6 +46,8 @@ def try_micro_batch(
     finally:
         for parameter in parameters:
             parameter.grad = None
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
         random_state.restore(random)
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -78,8 +82,9 @@ def try_largest(
     factory: Any,
     optimizer: torch.optim.Optimizer,
     parameters: Sequence[torch.nn.Parameter],
+    buffers: Sequence[torch.Tensor] = (),
 ) -> None:
-    """The largest micro-batch that training can meet, before training.
+    """The largest micro-batch that training can meet, before training; see `try_micro_batch`.
 
     Args:
         factory: a `StepIterFactory`.
@@ -90,7 +95,7 @@ def try_largest(
     largest, bins = factory.largest(), factory.sampler.batch_bins
     remedy = "lower --batch_bins, and raise --accum_grad as much to keep the optimiser steps' size"
     try:
-        try_micro_batch(loss_of, largest, optimizer, parameters)
+        try_micro_batch(loss_of, largest, optimizer, parameters, buffers)
     except torch.OutOfMemoryError as error:
         when = "on the largest micro-batch, tried before training"
         raise out_of_memory(error, largest, bins, when, remedy) from None

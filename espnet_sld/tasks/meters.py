@@ -1,6 +1,7 @@
 """What training logs: exact loss parts, speed, padding, estimated utilisation; read off the device rarely."""
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -30,7 +31,7 @@ def peak_flops(device: torch.device, half: bool) -> float:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for key, (half_peak, full_peak) in PEAK_FLOPS.items():
-            if key in name:
+            if re.search(rf"(?<![A-Z0-9])G?{key}(?![A-Z0-9])", name):  # GH200 too, but no RTX A4000
                 return half_peak if half else full_peak
     with torch.random.fork_rng():  # training's random numbers must not depend on whether this was measured
         return measured_peak(device, torch.bfloat16 if half and device.type == "cuda" else torch.float32)

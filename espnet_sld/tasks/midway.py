@@ -75,6 +75,10 @@ class Midway:
         if self.agreement.most(STOP.wanted):
             raise StopTraining(f"stopped on request ({_cause()}) before epoch {epoch}: {_LATER}")
 
+    def goes_on(self, step: int, figures: Callable[[], Figures]) -> None:
+        """The epoch goes on after its step `step`, the last one perhaps: validation may be stopped again."""
+        self.step, self._figures = step, figures
+
     def step_done(self, step: int, figures: Callable[[], Figures]) -> None:
         """After optimiser step `step` (1-based) of the epoch: save, or save and stop, or go on.
 
@@ -109,6 +113,7 @@ class Midway:
 
     def _stop(self) -> None:
         self._save(background=False)
+        self.agreement.most(GO_ON)  # a process that left before it is saved would have the first one killed
         raise StopTraining(
             f"stopped on request ({_cause()}) after step {self.step} of epoch {self.epoch}: {_LATER}"
         )

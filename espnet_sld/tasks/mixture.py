@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_sld.criteria.base import Criterion
 from espnet_sld.errors import InputError
-from espnet_sld.stamps import file_digest
+from espnet_sld.files import read_json
 from espnet_sld.tasks.batching import TokenBatchSampler
 from espnet_sld.tasks.dataset import SequenceDataset
 from espnet_sld.tasks.mixture_file import DataSet, read_mixture
@@ -140,9 +140,7 @@ def open_mixture(args: Namespace, role: str, preprocess: SequencePreprocessor) -
         kind = partial(SampledDataset, sampling=drawing) if sampled else SequenceDataset
         shapes = None
         if args.mixture_stats:
-            shapes = str(Path(args.mixture_stats) / role / entry.name / "sequence_shape")
-            if file_digest(shapes) == "missing":
-                raise InputError(f"{shapes}: no such file; run bin.collect_mixture on {args.mixture} again")
+            shapes = _shape_file(Path(args.mixture_stats) / role / entry.name, entry, args.mixture)
         paths = [(path, field) for field, path in entry.files.items()]
         try:
             data = kind(paths, own, shape_file=shapes, choose=None if shapes else entry.choose)
@@ -152,6 +150,23 @@ def open_mixture(args: Namespace, role: str, preprocess: SequencePreprocessor) -
     data = MixtureDataset(opened, mixture.sets(role))
     report(data, role)
     return data
+
+
+def _shape_file(directory: Path, entry: DataSet, mixture: str) -> str:
+    """What `collect_mixture` wrote of an entry.
+
+    Raises:
+        InputError: nothing, or the lengths of another choice of utterances.
+    """
+    path, again = directory / "sequence_shape", f"run bin.collect_mixture on {mixture} again"
+    if not path.exists():
+        raise InputError(f"{path}: no such file; {again}")
+    measured = read_json(directory / "length_stats.json")
+    for key in ("portion", "portion_seed", "portion_group", "only"):
+        now = list(entry.portion) if key == "portion" else getattr(entry, key)
+        if measured.get(key, now) != now:
+            raise InputError(f"{path}: measured with {key} {measured[key]}, which is {now} now; {again}")
+    return str(path)
 
 
 def report(data: MixtureDataset, role: str) -> None:

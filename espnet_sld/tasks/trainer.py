@@ -137,6 +137,7 @@ class DecoderOnlyTrainer(Trainer):
             factory,
             optimizer,
             parameters,
+            list(model.buffers()),
         )
 
     @classmethod
@@ -171,7 +172,9 @@ class DecoderOnlyTrainer(Trainer):
         meter = LossMeter(inner.criterion.count_names, inner.criterion.weights, device, distributed)
         counter = inner.flop_counter()
         place = {"steps": len(iterator) // accum, "per_step": accum, "rank": rank, "world": world}
-        log = TrainingLog(options, reporter, summary_writer, **place, device=device)
+        log = TrainingLog(
+            options, reporter, summary_writer, **place, device=device, scaled=scaler is not None
+        )
         if resumed is not None:
             meter.load_state_dict(resumed.common["meter"], resumed.vectors, rank)
             log.load_state_dict(resumed.common["log"])
@@ -201,6 +204,8 @@ class DecoderOnlyTrainer(Trainer):
                 scheduler.step()
             log.step_done(meter, micro, rate)
 
+        if midway is not None:
+            midway.goes_on(iterator.done, figures)
         for micro, (utterances, batch) in enumerate(iterator, iterator.done * accum + 1):
             try:
                 step(micro, utterances, batch)

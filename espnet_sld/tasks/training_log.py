@@ -25,6 +25,7 @@ class TrainingLog:
         writer: tensorboard's, or None.
         steps, per_step: optimiser steps of the epoch, micro-batches of a step on this process.
         rank, world: of this process; what only one process knows is said at a level that all show.
+        scaled: losses are scaled, as float16's are: that skips steps by itself until it has found its scale.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class TrainingLog:
         rank: int,
         world: int,
         device: torch.device,
+        scaled: bool = False,
     ):
         self.options, self.reporter, self.writer = options, reporter, writer
         self.steps, self.per_step, self.rank, self.world = steps, per_step, rank, world
+        self.scaled = scaled
         self.every = options.log_interval or max(steps * per_step // 20, 10)
         self.peak = options.peak_flops or peak_flops(device, options.use_amp)  # before the clock starts
         self.rate, self.logged = 0.0, 0
@@ -103,8 +106,7 @@ class TrainingLog:
                 f"in a row before step {step}; lower the learning rate or grad_clip, or train without "
                 f"use_amp; the last: {blame}. What was saved is kept; --max_skipped_steps N tolerates more"
             )
-        # float16 skips steps by itself until it has found its scale
-        if values["bad_loss"] or (values["skipped"] and not self.options.use_amp):
+        if values["bad_loss"] or (values["skipped"] and not self.scaled):
             level = logging.ERROR if self.rank and values["bad_loss"] else logging.WARNING
             logger.log(level, "%.0f steps skipped, the last one: %s", values["skipped"], blame)
 

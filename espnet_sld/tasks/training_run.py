@@ -41,8 +41,9 @@ def seed_epoch(seed: int, epoch: int, rank: int, step: int = 0) -> None:
 
 
 def amp_dtype() -> torch.dtype:
-    """bfloat16 where the device has it, else float16, as ESPnet."""
-    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float16
+    """bfloat16 where the device itself has it, else float16; torch counts emulation too (V100, T4)."""
+    found = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if found else torch.float16
 
 
 def make_scaler(options) -> torch.amp.GradScaler | None:
@@ -142,6 +143,7 @@ def run_epochs(
                 saver.average()
             spent = format_seconds(time.perf_counter() - start)
             logger.info("training finished after %d epochs, %s", reporter.get_epoch(), spent)
+        agreement.most(0)  # no process says "finished" before the averages stand
     finally:
         saver.close()
         for writer in writers:

@@ -33,6 +33,10 @@ def test_weight_and_epsilon_follow_the_equations(capsys, tmp_path):
     assert float(found["smoothing_epsilon"]) == pytest.approx(ratio * 200 * floor / (1 + ratio), rel=1e-5)
 
 
+def test_a_number_that_yaml_reads_as_text_is_the_number(capsys, tmp_path):
+    assert options(capsys, tmp_path, alpha="8e-3") == options(capsys, tmp_path, alpha=0.008)
+
+
 def test_the_unsmoothed_control_has_the_weight_alone(capsys, tmp_path):
     assert list(options(capsys, tmp_path, "ce_weighted")) == ["speech_weight"]
 

@@ -7,12 +7,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from espnet_sld.errors import InputError
 from espnet_sld.models.soft_label_store import SoftLabelStore, SoftLabelWriter, teacher_identity
 from espnet_sld.models.soft_labels import soft_labels
-from espnet_sld.models.teacher import load_teacher
+from espnet_sld.models.teacher import load_teacher, most_tokens
 from espnet_sld.models.teacher_training import train_teacher
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three", "four", "##s", "unused"]
@@ -100,6 +101,26 @@ def test_a_long_transcript_is_seen_through_a_window_around_the_masked_token(bert
         assert ids[place].tolist() == [identity for identity, _ in rows[place - first][0]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "pad_id", "most"),
+    [
+        (transformers.BertConfig, 0, 63),
+        (transformers.RobertaConfig, 1, 62),
+        (transformers.ModernBertConfig, 119, 63),
+    ],
+)
+def test_positions_are_what_the_model_has_whatever_its_pad_token_is(settings, pad_id, most):
+    conf = settings(
+        vocab_size=120, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=64, pad_token_id=pad_id, bos_token_id=2, eos_token_id=3, cls_token_id=2,
+        sep_token_id=3,
+    )  # fmt: skip
+    model = transformers.AutoModelForMaskedLM.from_config(conf).eval()
+    assert most_tokens(model, pad_id) == most
+    inputs = torch.full((1, most), 5)
+    assert model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits.shape == (1, most, 120)
+
+
 def test_another_vocabulary_is_refused(bert_directory, tmp_path):
     with pytest.raises(InputError, match=r"2 of the student's 5 tokens, e\.g\. 'drei'"):
         load_teacher(bert_directory, ["<blank>", "drei", "one", "vier", "<sos/eos>"])
@@ -161,6 +182,8 @@ def test_a_teacher_of_another_token_list_is_refused(trained):
     [
         ({"teacher_conf": {"steps": 3}}, "unknown option steps; known: batch_tokens"),
         ({"teacher_conf": {"mask_probability": 0}}, "mask_probability"),
+        ({"teacher_conf": {"max_steps": "many"}}, "max_steps is a whole number, not 'many'"),
+        ({"teacher_conf": {"lr": "high"}}, "lr is a number, not 'high'"),
         ({"bert_conf": {"layers": 3}}, "no option layers"),
         ({"bert_conf": {"hidden_size": 30, "num_attention_heads": 4}}, "hidden size"),
     ],

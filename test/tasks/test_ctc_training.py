@@ -219,6 +219,10 @@ def test_what_has_no_frame_at_all_is_refused(parts, tmp_path) -> None:
         ({"input": "text"}, "--input text: must be units or fbank"),
         ({"input": "fbank"}, "speech is the wav.scp of a data directory"),
         ({"unit_subsampling": 3}, "must be 1, 2 or 4"),
+        (
+            {"self_conditioning": True, "interctc_layers": "none", "criterion_conf": {"row": "ctc"}},
+            "there is no intermediate layer",
+        ),
         ({"train_shape_file": ["x"]}, "leave out --train_shape_file"),
         ({"encodr": "conformer"}, "did you mean encoder"),
     ],

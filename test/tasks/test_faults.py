@@ -14,7 +14,7 @@ from espnet_sld.errors import InputError
 load_task()
 from espnet_sld.tasks import checkpoints, random_state, trainer, training_run  # noqa: E402
 from espnet_sld.tasks.espnet_model import DecoderOnlyESPnetModel  # noqa: E402
-from espnet_sld.tasks.memory import named  # noqa: E402
+from espnet_sld.tasks.memory import named, try_micro_batch  # noqa: E402
 from espnet_sld.tasks.saving import BackgroundWriter  # noqa: E402
 
 
@@ -208,6 +208,15 @@ def test_trying_the_largest_batch_changes_nothing_and_refuses_what_does_not_fit(
         InputError, match=r"tried before training: \d+ utterances × \d+ tokens = .*lower --batch_bins"
     ):
         main(command(config, "does_not_fit"))
+
+
+def test_trying_a_micro_batch_leaves_running_statistics_as_they_were() -> None:
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = list(model.parameters()), list(model.buffers())
+    try_micro_batch(lambda rows: model(rows).sum(), torch.randn(8, 3) + 5.0, optimizer, *state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_long_list_of_utterances_is_cut() -> None:

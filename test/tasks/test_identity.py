@@ -64,10 +64,48 @@ def test_soft_labels_count_by_their_content_alone(tmp_path):
         TrainingRecord(command(tmp_path, "--soft_labels", str(labels))).begin()
 
 
+def test_every_value_of_an_option_counts(tmp_path):
+    finish(tmp_path, "--early_stopping_criterion", "valid", "loss", "min")
+    assert TrainingRecord(command(tmp_path, "--early_stopping_criterion", "valid", "loss", "min")).finished()
+    other = command(tmp_path, "--early_stopping_criterion", "valid", "ce_text", "min")
+    assert not TrainingRecord(other).finished()
+
+
+def test_parameters_to_start_from_count_by_their_content_also_where_a_part_is_taken(tmp_path):
+    start = tmp_path / "start.pth"
+    start.write_bytes(b"first")
+    finish(tmp_path, "--init_param", f"{start}:model:model")
+    assert TrainingRecord(command(tmp_path, "--init_param", f"{start}:model:model")).finished()
+    start.write_bytes(b"second")
+    assert not TrainingRecord(command(tmp_path, "--init_param", f"{start}:model:model")).finished()
+
+
+def test_a_training_that_is_begun_anew_is_not_finished(tmp_path):
+    finish(tmp_path, "--seed", "1")
+    again = [word for word in command(tmp_path, "--seed", "1") if word not in ("--resume", "true")]
+    TrainingRecord(again).begin()  # and killed: what stands in the directory now is half a training
+    assert not TrainingRecord(command(tmp_path, "--seed", "1")).finished()
+
+
+def test_options_of_the_yaml_count_too(tmp_path):
+    conf = tmp_path / "train.yaml"
+    conf.write_text(f"resume: true\noutput_dir: {tmp_path / 'exp'}\n")
+    record = TrainingRecord(["--config", str(conf), "--seed", "1"])
+    assert record.directory == tmp_path / "exp"
+    record.begin()
+    for name in ("checkpoint.pth", "config.yaml"):
+        (record.directory / name).write_text("x")
+    record.end()
+    assert TrainingRecord(["--config", str(conf), "--seed", "1"]).finished()
+    with pytest.raises(InputError, match="with seed=2"):
+        TrainingRecord(["--config", str(conf), "--seed", "2"]).begin()
+
+
 def test_both_spellings_of_an_option_are_read():
-    assert read_pairs(["--a", "1", "--b=2", "--c", "--d", "x y"]) == [
+    assert read_pairs(["--a", "1", "--b=2", "--c", "--d", "x y", "z"]) == [
         ("a", "1"),
         ("b", "2"),
         ("c", ""),
         ("d", "x y"),
+        ("d", "z"),
     ]

@@ -106,6 +106,10 @@ def test_a_stop_between_epochs_or_in_validation_loses_no_step(
         runs.signal_in(patch, Midway, "validating", 1)
         assert main(again) == REQUEUE
     assert position(tmp_path / "disturbed") == (1, 5)
+    with monkeypatch.context() as patch:  # once more, before a step was done
+        runs.signal_in(patch, Midway, "validating", 2)
+        assert main(again) == REQUEUE
+    assert position(tmp_path / "disturbed") == (1, 5)
     with monkeypatch.context() as patch:  # at the end of the first epoch
         runs.signal_in(patch, Saver, "save_epoch", 1)
         assert main(again) == REQUEUE

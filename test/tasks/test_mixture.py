@@ -126,6 +126,10 @@ def test_collected_lengths_are_those_of_training(mixtures, token_dir, tmp_path):
     assert (tmp_path / "stats/train/tts/shapes.done.json").stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match="missing option: --mixture"):
         collect_mixture.main(["--out_dir", "x"])
+    widened = [entry | ({"portion": 0.5} if entry["name"] == "asr" else {}) for entry in mixtures.entries]
+    mixtures.write("mixture.yaml", widened)
+    with pytest.raises(InputError, match=r"asr/sequence_shape: measured with portion \[0.0, 0.25\].*again"):
+        mixtures.opened()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from espnet_sld.errors import InputError
 
 Task = load_task()
 from espnet_sld.tasks import checkpoints, training_run  # noqa: E402
+from espnet_sld.tasks.command_line import parse_options  # noqa: E402
 
 
 def parameters(directory: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -68,6 +69,35 @@ def test_measuring_the_device_does_not_disturb_the_random_numbers() -> None:
     torch.manual_seed(0)
     assert peak_flops(torch.device("cpu"), False) > 0
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA GH200 480GB", 989e12),
+        ("Tesla T4", 65e12),
+        ("NVIDIA RTX A4000", 1.0),
+        ("NVIDIA RTX A1000 Laptop GPU", 1.0),
+    ],
+)
+def test_a_device_has_the_peak_of_its_own_name_or_a_measured_one(name, peak, monkeypatch) -> None:
+    from espnet_sld.tasks import meters
+
+    monkeypatch.setattr(meters.torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(meters, "measured_peak", lambda *_: 1.0)
+    assert meters.peak_flops.__wrapped__(torch.device("cuda"), True) == peak
+
+
+@pytest.mark.parametrize(("emulated", "dtype"), [(True, torch.float16), (False, torch.bfloat16)])
+def test_half_precision_is_what_the_device_has_and_not_what_torch_emulates(
+    emulated, dtype, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    supported = lambda including_emulation=True: including_emulation or not emulated  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert training_run.amp_dtype() == dtype
 
 
 def test_training_lowers_the_loss_and_writes_what_inference_reads(undisturbed, config) -> None:
@@ -154,6 +184,27 @@ def test_gradients_that_are_not_finite_are_skipped_and_too_many_stop_training(
         main(command(config, "stops", "--max_skipped_steps", "3"))
 
 
+def test_a_skipped_step_is_named_also_in_mixed_precision(
+    config, command, tmp_path, monkeypatch, caplog
+) -> None:
+    """bfloat16 has no loss scale that would explain it."""
+    from espnet_sld.tasks.espnet_model import DecoderOnlyESPnetModel
+
+    real = DecoderOnlyESPnetModel.forward
+
+    def bad_gradient(self, **batch):
+        out = real(self, **batch)
+        if self.training and batch["step"][0] == 1:
+            out["loss"] = out["loss"] + (self.model.output_matrix().sum() * 0.0).sqrt()  # 0, of slope NaN
+        return out
+
+    monkeypatch.setattr(DecoderOnlyESPnetModel, "forward", bad_gradient)
+    config = {**config, "max_epoch": 1, "num_iters_per_epoch": 3, "use_amp": True}
+    with caplog.at_level(logging.WARNING):
+        main(command(config, "skips"))
+    assert "1 steps skipped, the last one: step 2, the gradient of train" in caplog.text
+
+
 def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(
     runs, undisturbed, config, command, monkeypatch
 ) -> None:
@@ -204,6 +255,9 @@ def test_other_parameters_can_be_loaded_to_start_from(undisturbed, config, comma
         ({"num_iters_per_epoch": 5, "accum_grad": 2}, "multiple of accum_grad"),
         ({"num_clusters": None}, "missing option: --num_clusters"),
         ({"use_deepspeed": True}, "--use_deepspeed True is not supported"),
+        ({"batch_type": "numel"}, "--batch_type numel is not supported"),
+        ({"ddp_comm_hook": "bf16_compress_hook"}, "--ddp_comm_hook bf16_compress_hook is not supported"),
+        ({"use_tf32": True, "use_amp": True}, "--use_tf32 is for training without --use_amp"),
         ({"init_param": ["nowhere.pth"]}, "nowhere.pth: no such file"),
         ({"train_data_path_and_name_and_type": []}, "expected FILE,speech,text"),
     ],
@@ -215,6 +269,15 @@ def test_a_bad_option_is_one_clear_message(config, command, change, message) -> 
         del arguments[place : place + 2]
     with pytest.raises(InputError, match=message):
         main(arguments)
+
+
+def test_numbers_need_no_dot(config, command) -> None:
+    config["criterion_conf"] = {"objective": "sld", "alpha": "8e-3"}
+    arguments = command(config, "dot", "--optim_conf", "lr=2e-3", "--optim_conf", "eps=1.5E-9")
+    args = parse_options(Task.get_parser(), arguments)
+    assert args.optim_conf == {"lr": 0.002, "eps": 1.5e-9}
+    assert args.criterion_conf == {"objective": "sld", "alpha": 0.008}
+    assert args.backbone_conf == config["backbone_conf"]
 
 
 def test_abbreviated_options_and_broken_yaml_are_refused(config, command, tmp_path) -> None:
