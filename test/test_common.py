@@ -96,6 +96,12 @@ def test_a_write_that_fails_names_its_file(tmp_path):
     assert error.value.filename == str(tmp_path / "large") and not list(tmp_path.iterdir())
 
 
+def test_a_path_below_a_file_gives_one_message(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SystemExit, match=r"error: .*file/out: lies below what is a file"):
+        cli.run(lambda: (tmp_path / "file" / "out").read_text())
+
+
 def test_a_stamp_holds_while_inputs_options_and_outputs_stay(tmp_path):
     data, out, path = tmp_path / "in", tmp_path / "out", tmp_path / "out.done.json"
     data.write_text("1")

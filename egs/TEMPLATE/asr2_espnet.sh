@@ -27,6 +27,7 @@ decode_sets=              # default: dev and test sets
 # end options
 own_options asr2_espnet.sh
 . "${MAIN_ROOT}/utils/parse_options.sh"
+check_call "$@"
 ! declare -F derive_options > /dev/null || derive_options
 . "${TEMPLATE}/names.sh"
 
@@ -72,7 +73,32 @@ if [ -z "${asr2_tag}" ]; then
   asr2_tag=${asr2_tag#train_}_${unit_case}_${units_as}_${unit_suffix}_${text_token_type}_seed${seed}
 fi
 exp=${expdir}/espnet_${asr2_tag}
+one_gpu=$((ngpu > 0 ? 1 : 0))             # ESPnet refuses to decode on more
 stats=${expdir}/espnet_stats_${name}_${unit_case}_${units_as}_${unit_suffix}_${text_token_type}
+
+# What a training follows from: its configuration, options, token lists, and what its data hold.
+training_inputs() {
+  local name
+  cksum < "${asr2_config}"
+  printf '%s\n' --seed "${seed}" "${prepared[@]}" ${more[@]+"${more[@]}"}
+  for name in "${prepared[@]}"; do
+    name=${name%,text}; name=${name%,*}      # PATH,src_text,text
+    [ ! -f "${name}" ] || cksum < "${name}"
+  done
+}
+
+# ESPnet goes on from the checkpoint that is there, and returns at once from a finished one, whatever it was trained on:
+# `inputs` in the experiment says what that was. Another training is refused, as bin.train does.
+check_inputs() {
+  mkdir -p "${exp}"
+  training_inputs > "${exp}/inputs.tmp"
+  if [ ! -e "${exp}/inputs" ] && [ ! -e "${exp}/config.yaml" ]; then
+    mv "${exp}/inputs.tmp" "${exp}/inputs"
+  elif ! cmp -s "${exp}/inputs.tmp" "${exp}/inputs"; then
+    die "${exp}: a training$([ -e "${exp}/inputs" ] || echo " maybe") with other options or data; give --asr2_tag, or delete it"
+  fi
+  rm -f "${exp}/inputs.tmp"
+}
 
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
@@ -86,7 +112,8 @@ stages() {
         run python3 -m espnet_sld.bin.voxtlm_text --units "$(raw "${name}" "${unit_text}")" \
           --text "$(raw "${name}" "${transcript}")" --out "$(joint "${name}")"
       done
-      run python3 -m espnet_sld.bin.train_subword --input "$(joint "${train_dir}")" --kind text \
+      run ${train_cmd} --num-threads 4 "${token_lists}/log/${joint_dir##*/}.log" \
+        python3 -m espnet_sld.bin.train_subword --input "$(joint "${train_dir}")" --kind text \
         --model_type unigram --vocab_size "${joint_nbpe}" --out_dir "${joint_dir}" --user_defined_symbols \
         "<startofspeech>" "<generatespeech>" "<startoftext>" "<generatetext>"
     elif [ "${src_token_type}" = char ]; then
@@ -102,6 +129,7 @@ stages() {
   if wanted 7 "ESPnet trains ${system}"; then
     makes "${expdir}" checkpoint.pth "${exp##*/}"
     split_words more "${asr2_args}"
+    [ "${dry_run}" = true ] || check_inputs
     shape_files=()
     for name in "${shapes[@]}"; do
       shape_files+=(--train_shape_file "${stats}/train/${name}_shape" --valid_shape_file "${stats}/valid/${name}_shape")
@@ -132,8 +160,8 @@ stages() {
       [ -z "${state}" ] || echo "${state}"
       model=(--mt_train_config "${exp}/config.yaml" --mt_model_file "${exp}/${inference_model}")
       [ "${system}" = discrete_asr ] || model=(--lm_train_config "${exp}/config.yaml" --lm_file "${exp}/${inference_model}")
-      run ${decode_cmd} --gpu "${ngpu}" JOB=1:"${nj}" "${out}/log/decode.JOB.log" \
-        python3 -m espnet_sld.bin.espnet "${decoder}" --config "${inference_config}" --ngpu "${ngpu}" \
+      run ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${nj}" "${out}/log/decode.JOB.log" \
+        python3 -m espnet_sld.bin.espnet "${decoder}" --config "${inference_config}" --ngpu "${one_gpu}" \
         --data_path_and_name_and_type "${data}" --key_file "${out}/log/keys.JOB" "${model[@]}" \
         --output_dir "${out}/log/output.JOB"
       run python3 -m espnet_sld.bin.espnet_shards join "${decoding[@]}" --utt2dur "$(raw "${name}" utt2dur)" \

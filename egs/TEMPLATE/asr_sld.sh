@@ -36,6 +36,7 @@ pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include
 own_options asr_sld.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+check_call "$@"
 ! declare -F derive_options > /dev/null || derive_options
 [ "${text_token_type}" != hf ] || : "${text_tokenizer:=${backbone}}"
 . "${TEMPLATE}/names.sh"

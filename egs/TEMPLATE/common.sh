@@ -21,10 +21,18 @@ run() {
 # split_words ARRAY "text": the words of a text into an array; quotes keep spaces together.
 split_words() {
   local -n words=$1
-  local lines
-  words=()
-  lines=$(xargs -r printf '%s\n' <<< "$2") || die "$2: quotes do not match"
-  [ -z "${lines}" ] || mapfile -t words <<< "${lines}"
+  mapfile -t words < <(xargs -r printf '%s\n' <<< "$2")  # an empty last word is one too
+  wait "$!" || die "$2: quotes do not match"
+}
+
+# check_call WORD...: refuse what is left of a command line (a word without its --, a list without its quotes), and
+# trainings of a driver of many runs (runs.sh) that would share GPUs: each would count from the machine's first one.
+check_call() {
+  [ $# -eq 0 ] || die "unexpected argument: $*; options begin with --, a value of several words stands in quotes"
+  if [ "${trainings_at_once:-1}" -gt 1 ] && [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ]; then
+    die "--jobs ${trainings_at_once} with --ngpu ${ngpu}: trainings on this machine would share its GPUs; give --jobs 1," \
+      "or another cmd_backend"
+  fi
 }
 
 # own_options DRIVER: option_files of a driver; first the recipe's own options (local/options.sh), if it has some, with

@@ -46,6 +46,7 @@ pack_args=                # more options of espnet_sld.bin.pack, e.g. "--include
 own_options ctc_kd.sh
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+check_call "$@"
 ! declare -F derive_options > /dev/null || derive_options
 : "${text_tokenizer:=${teacher}}"          # a student on its teacher's vocabulary (text_token_type=hf)
 . "${TEMPLATE}/names.sh"
@@ -117,10 +118,6 @@ if [ -z "${ctc_tag}" ]; then
 fi
 ctc_exp=${expdir}/${row}_${ctc_tag}
 : "${decode_sets:=${eval_sets}}"
-if [ "${trainings_at_once:-1}" -gt 1 ] && [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ]; then
-  die "--jobs ${trainings_at_once} with --ngpu ${ngpu}: trainings on this machine would share its GPUs; give --jobs 1," \
-    "or another cmd_backend"
-fi
 one_gpu=$((ngpu > 0 ? 1 : 0))
 label_jobs=$((ngpu > 0 ? ngpu : nj))
 split_words more_text "${lm_train_text}"

@@ -51,7 +51,7 @@ for row in ${known}; do
   [[ " ${rows} ${declared[*]//:/ } " != *" ${row} "* ]] || shown+=("${row}")
 done
 split_words opts "${recipe_opts}"
-export trainings_at_once=${jobs}           # ctc_kd.sh refuses several that would share this machine's GPUs
+export trainings_at_once=${jobs}           # run.sh refuses several that would share this machine's GPUs
 recipe=(./run.sh --expdir "${table}" --ctc_config "${ctc_config}" --ctc_args "${ctc_args}"
   ${opts[@]+"${opts[@]}"} "$@")
 

@@ -29,6 +29,7 @@ dry_run=false             # print the commands, run nothing
 option_files=("${TEMPLATE}/dmlm_table.sh")
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+export trainings_at_once=${jobs}           # run.sh refuses several that would share this machine's GPUs
 
 for seed in ${seeds}; do
   [[ ${seed} =~ ^[0-9]+$ ]] || die "--seeds ${seeds}: expected numbers"

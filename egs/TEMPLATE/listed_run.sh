@@ -3,4 +3,5 @@
 set -euo pipefail
 list=$1 line=$2; shift 2
 mapfile -t options < <(sed -n "${line}p" "${list}" | xargs -r printf "%s\n")
+wait "$!"                                  # as that ended
 exec "$@" "${options[@]}"

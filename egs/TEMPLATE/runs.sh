@@ -3,8 +3,15 @@
 
 lines=()                                   # the runs to come: options of run.sh, quoted
 
-# add_run OPTION...: one run more.
-add_run() { lines+=("$(printf '%q ' "$@")"); }
+# add_run OPTION...: one run more. Between single quotes, which listed_run.sh reads: %q writes ä as $'\303\244'.
+add_run() {
+  local word line= quote="'\\''"
+  for word in "$@"; do
+    word=${word//$'\n'/ }
+    line+=" '${word//"'"/"${quote}"}'"
+  done
+  lines+=("${line# }")
+}
 
 # run_all LIST JOBS RECIPE...: all runs that were added, JOBS at a time, each the recipe with its own options at the
 # end; finished ones return at once. LIST.txt names them, their logs lie in LIST.log.

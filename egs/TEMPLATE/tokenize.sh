@@ -11,6 +11,7 @@ stop_stage=5              # last stage to run
 # end options
 option_files=("${TEMPLATE}/tokenize_options.sh" "${TEMPLATE}/tokenize.sh")
 . "${MAIN_ROOT}/utils/parse_options.sh"
+check_call "$@"
 . "${TEMPLATE}/names.sh"
 
 org=${dumpdir}/raw/org

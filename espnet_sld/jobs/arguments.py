@@ -158,7 +158,12 @@ def _option(word: str, name: str, value: str, extra: tuple[str, ...] | None) -> 
     if key not in OPTIONS and extra is not None and key not in extra:
         known = " ".join("--" + option.replace("_", "-") for option in (*OPTIONS, *sorted(extra)))
         raise InputError(f"unknown option {word.partition('=')[0]}; known: {known}")
+    check_value(key, value)
+    return key, value
+
+
+def check_value(key: str, value: str) -> None:
+    """InputError where an option of `OPTIONS` cannot have this value."""
     pattern, words = KINDS.get(OPTIONS.get(key, "text"), (None, ""))
     if pattern and not pattern.fullmatch(value):
-        raise InputError(f"--{name} takes {words}, not '{value}'")
-    return key, value
+        raise InputError(f"--{key.replace('_', '-')} takes {words}, not '{value}'")

@@ -140,6 +140,7 @@ class LocalArray:
         return not self.done and len(self.failed) >= max(HOPELESS, self.limit)
 
     def _start(self, task: Task) -> None:
+        task.result.unlink(missing_ok=True)  # of the run before, which asked for this one
         environment = dict(os.environ, **dict.fromkeys(task_runner.THREAD_VARIABLES, str(self.threads)))
         environment.setdefault("PYTHONUNBUFFERED", "1")  # so that a log shows what happened until the end
         gpus = [self.free.pop(0) for _ in range(self.gpus_per_task)]

@@ -20,6 +20,7 @@ MEANINGS = {
     127: "command not found",
     128 + signal.SIGINT: "interrupted",
     128 + signal.SIGABRT: "aborted",
+    128 + signal.SIGUSR1: "ended by USR1, perhaps the warning of its time limit: give it more time",
     128 + signal.SIGBUS: "bus error, perhaps a full disk or /dev/shm",
     128 + signal.SIGKILL: "killed, perhaps out of memory",
     128 + signal.SIGSEGV: "segmentation fault",

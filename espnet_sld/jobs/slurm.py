@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from espnet_sld.errors import REQUEUE, InputError
@@ -32,6 +33,7 @@ class SlurmArray:
     """Submits a request's tasks and sees each to its end."""
 
     def __init__(self, request: Request, conf: SlurmConf):
+        request = replace(request, options=conf.with_ours(request.options))
         self.request = request
         self.tasks = {task.index: task for task in request.tasks()}
         self.progress = report.ProgressLine(request.name, len(self.tasks))

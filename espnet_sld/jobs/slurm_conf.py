@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_sld.errors import InputError
+from espnet_sld.jobs.arguments import check_value
 
 DEFAULT_PATH = Path("conf/slurm.conf")
 # For the submitter itself; never sbatch's.
@@ -55,6 +56,10 @@ class SlurmConf:
         """The options with the file's defaults; the command line wins."""
         return {**self.defaults, **options}
 
+    def with_ours(self, options: Mapping[str, str]) -> dict[str, str]:
+        """The options with the file's defaults of those that are the submitter's own."""
+        return {**{name: value for name, value in self.defaults.items() if name in OURS}, **options}
+
     def sbatch_words(self, options: Mapping[str, str]) -> list[str]:
         """sbatch's options for a command line.
 
@@ -68,7 +73,10 @@ class SlurmConf:
             value = values[name]
             if name in OURS:
                 continue
-            words += [name, value] if name.startswith("-") else self._apply(name, value)
+            added = [name, value] if name.startswith("-") else self._apply(name, value)
+            if name == "num_threads" and added:
+                words = _without(words, "--cpus-per-gpu")  # sbatch refuses both
+            words += added
         return words
 
     def _apply(self, name: str, value: str) -> list[str]:
@@ -90,6 +98,12 @@ def _fill(template: str, name: str, value: str) -> list[str]:
     if name == "gpu" and ":" in value:
         template = template.replace("gpu:$0", f"gpu:{value}").replace("$0", value.rpartition(":")[2])
     return [word.replace("$0", value) for word in shlex.split(template)]
+
+
+def _without(words: list[str], option: str) -> list[str]:
+    """The words less `option=VALUE` and `option VALUE`."""
+    kept = [word for before, word in zip(["", *words], words, strict=False) if option not in (before, word)]
+    return [word for word in kept if not word.startswith(option + "=")]
 
 
 def read_slurm_conf(path: Path | None = None) -> SlurmConf:
@@ -116,6 +130,13 @@ def _parse(lines: Iterable[str], source: str) -> SlurmConf:
         kind, _, rest = text.partition(" ")
         rest = rest.strip()
         pair = re.match(r"(\w[\w-]*)=(\S+)\s*(.*)", rest)
+        try:
+            if kind != "prologue":  # that is for the shell
+                shlex.split(rest)
+            if kind == "default" and pair:
+                check_value(pair[1].replace("-", "_"), pair[2])
+        except (ValueError, InputError) as error:
+            raise InputError(f"{source}:{number}: cannot read '{text}'; {error}") from None
         if kind == "command" and rest:
             conf.command = shlex.split(rest)
         elif kind == "option" and pair:

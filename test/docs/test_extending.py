@@ -101,8 +101,9 @@ def test_the_criterion_example_trains(folder, capsys):
 @pytest.mark.slow
 def test_the_recipe_example_shows_its_commands(blocks, clone):
     (block,) = [block.text for block in blocks("extending.md") if block.text.startswith(RECIPE)]
-    printed = clone.shell(f'cp -r "${{REPOSITORY}}" toolkit && cd toolkit\n{block}', PATH=_path())
-    assert "usage: " in printed
+    copied = "mkdir -p kaldi/{train,dev,test} && YOUR_DATA=kaldi local/data.sh --data_dir data && ls data"
+    printed = clone.shell(f'cp -r "${{REPOSITORY}}" toolkit && cd toolkit\n{block}{copied}', PATH=_path())
+    assert "usage: " in printed and printed.split()[-3:] == ["dev", "test", "train"]
     assert "espnet_sld.bin.fit_kmeans" in printed and "--num_clusters 100" in printed
 
 

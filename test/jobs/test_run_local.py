@@ -200,6 +200,12 @@ def test_nested_arrays_die_with_the_outer_one(repo_root, tmp_path):
     wait_for(lambda: not any(map(alive, pids)))
 
 
+def test_a_run_whose_runner_is_killed_does_not_have_the_result_of_the_run_before(run_py, tmp_path):
+    script = "[ -e on ] && kill -9 $PPID; touch on; exit 85"
+    assert run_py("r.log", "bash", "-c", script).returncode == 1
+    assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 128 + signal.SIGKILL
+
+
 def test_code_85_runs_a_task_again_and_its_log_keeps_both_runs(run_py, tmp_path):
     script = "echo run >> runs; echo this is $(wc -l < runs); [ $(wc -l < runs) -gt 1 ] || exit 85"
     done = run_py("again.log", "bash", "-c", script)

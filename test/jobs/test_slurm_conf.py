@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from espnet_sld.errors import InputError
+from espnet_sld.jobs import slurm_client
+from espnet_sld.jobs.arguments import parse
+from espnet_sld.jobs.slurm import SlurmArray
 from espnet_sld.jobs.slurm_conf import SlurmConf, read_slurm_conf
 
 # The rules that ESPnet's recipes come with.
@@ -63,6 +66,24 @@ def test_a_site_may_forbid_drop_or_type_an_option(conf_of):
         conf.sbatch_words({"gpu": "2"})
 
 
+def test_an_explicit_number_of_cpus_wins_over_cpus_for_gpus(conf_of):
+    """sbatch: `--cpus-per-gpu is mutually exclusive with --cpus-per-task`."""
+    for rule in ("--cpus-per-gpu=8", "--cpus-per-gpu 8"):
+        conf = conf_of(f"command sbatch\noption gpu=* --gres=gpu:$0 {rule} --exclusive\n")
+        assert conf.sbatch_words({"gpu": "2"}) == ["--gres=gpu:2", *rule.split(), "--exclusive"]
+        words = conf.sbatch_words({"gpu": "2", "num_threads": "4"})
+        assert words == ["--gres=gpu:2", "--exclusive", "--cpus-per-task", "4"]
+
+
+def test_the_submitters_own_options_have_defaults_too(conf_of, monkeypatch):
+    monkeypatch.setattr(slurm_client, "limits", lambda: (1001, 300.0))
+    monkeypatch.chdir(conf_of("command sbatch\n").source.removesuffix("slurm.conf"))
+    conf = conf_of("command sbatch\ndefault max_jobs_run=3\ndefault retries=7\ndefault mem=4G\n")
+    array = SlurmArray(parse(["--retries", "2", "JOB=1:9", "x.JOB.log", "true"]), conf)
+    assert array.sender.throttle == 3 and array.request.number("retries", 5) == 2
+    assert conf.sbatch_words(array.request.options) == ["--mem-per-cpu", "4G"]
+
+
 def test_a_prologue_and_a_wrapper_are_kept_in_order(conf_of):
     conf = conf_of(
         "command sbatch\nprologue module purge\nprologue module load cuda\nwrapper apptainer exec 'a b.sif'\n"
@@ -77,6 +98,11 @@ def test_a_prologue_and_a_wrapper_are_kept_in_order(conf_of):
         ("option mem=* --mem $0\n", "no line 'command"),
         ("command sbatch\noption --account=me\n", r"slurm.conf:2: .*into the line 'command"),
         ("command sbatch\ncluster b\n", r"slurm.conf:2: cannot read 'cluster b'"),
+        (
+            'command sbatch\noption mem=* --comment "$0\n',
+            "slurm.conf:2: cannot read .*; No closing quotation",
+        ),
+        ("command sbatch\ndefault num_threads=lots\n", "slurm.conf:2: .*--num-threads takes a whole number"),
     ],
 )
 def test_lines_that_are_not_understood_are_named(conf_of, text, message):

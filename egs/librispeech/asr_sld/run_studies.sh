@@ -11,6 +11,17 @@ set -euo pipefail
 study=alpha frontends= wavlm=wavlm_large/23 hubert=hubert_large_ll60k/23 study_dir=exp/study report=() options=()
 while [ $# -gt 0 ]; do
   case $1 in
+    --frontends=* | --wavlm=* | --hubert=* | --study_dir=* | --study=* | --report=* | --dry_run=*)
+      set -- "${1%%=*}" "${1#*=}" "${@:2}"
+      ;;
+  esac
+  case $1 in
+    --report | --dry_run)                    # alone it means true
+      case ${2-} in
+        true | false) options+=("$1" "$2"); shift 2 ;;
+        *) options+=("$1" true); shift ;;
+      esac
+      ;;
     --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"; echo; options+=("$1"); shift ;;
     --frontends | --wavlm | --hubert | --study_dir) printf -v "${1#--}" '%s' "${2:?$1 needs a value}"; shift 2 ;;
     --study) study=${2:?$1 needs a value}; shift 2 ;;

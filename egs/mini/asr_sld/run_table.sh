@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Table 1 on mini: every objective over shared seeds, tuned alike on dev, then significance of the declared contrasts.
-# Runs for hours; run it again to resume. The table appears in exp/table/TABLE.md.
+# Runs for hours; run it again to resume. The table appears in exp/table/TABLE.md. What follows -- goes to run.sh.
 . ./path.sh
 . "${MAIN_ROOT}/egs/TEMPLATE/common.sh"
 . "${MAIN_ROOT}/egs/TEMPLATE/runs.sh"
@@ -23,6 +23,7 @@ dry_run=false                      # print the commands, run nothing
 option_files=("${PWD}/run_table.sh")
 command_line="$0 $(printf '%q ' "$@")"
 . "${MAIN_ROOT}/utils/parse_options.sh"
+export trainings_at_once=${jobs}           # run.sh refuses several that would share this machine's GPUs
 
 # What would fail at the very end is refused now.
 objectives="none ce label_smoothing kl sld matched ce_weighted"  # in the paper's order
@@ -33,7 +34,7 @@ for seed in ${seeds} ${other_seeds}; do
   [ "${seed}" != "${tune_seed}" ] || die "--tune_seed ${tune_seed} is also a seed of the table; choose another"
 done
 recipe=(./run.sh --dumpdir dump_table --datadir data_table --expdir "${table}" --nj "${jobs}"
-  --corpus_opts "${corpus_opts}" --asr_config "${asr_config}")
+  --corpus_opts "${corpus_opts}" --asr_config "${asr_config}" "$@")
 
 say_how_to_resume run_table.sh
 
