@@ -69,18 +69,16 @@ def main(argv: list[str] | None = None) -> int:
     from espnet_sld.tokens.texts import read_texts
 
     targets = TargetIds(args.token_type, args.token_list, args.bpemodel)
-    sentences = [text for _, text in read_texts([*args.text, *args.lm_train_text])]
-    held_out = [text for _, text in read_texts([args.held_out])] if args.held_out else []
+    held_out = [args.held_out] if args.held_out else []
     result = train_teacher(
-        [targets.encode(text) for text in sentences],
+        (targets.encode(text) for _, text in read_texts([*args.text, *args.lm_train_text])),
         targets.tokens,
         args.out_dir,
-        held_out=[targets.encode(text) for text in held_out],
+        held_out=(targets.encode(text) for _, text in read_texts(held_out)),
         bert_conf=bert_conf,
         teacher_conf=teacher_conf,
         device=cli.device_name(args.ngpu),
     )
-    result |= {"sentences": len(sentences), "held_out_sentences": len(held_out)}
     stamp.write(**result)
     print(json.dumps(result, indent=1))
     return 0

@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM
 
 from espnet_sld.errors import InputError
+from espnet_sld.models.id_rows import IdRows
 from espnet_sld.models.masking import mask_generator
 from espnet_sld.models.teacher import TEACHER_FILE, masked_logits
 
@@ -97,11 +98,11 @@ def bert_config(vocabulary_size: int, conf: Mapping[str, Any] | None = None) -> 
 
 
 def train_teacher(
-    transcripts: Sequence[Sequence[int]],
+    transcripts: Iterable[Sequence[int]],
     token_list: Sequence[str],
     directory: str | Path,
     *,
-    held_out: Sequence[Sequence[int]] = (),
+    held_out: Iterable[Sequence[int]] = (),
     bert_conf: Mapping[str, Any] | None = None,
     teacher_conf: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
@@ -109,25 +110,21 @@ def train_teacher(
     """Train a BERT on transcripts (student ids) and save it as a Hugging Face directory.
 
     Args:
-        transcripts: ids 1…V−2, from the recogniser's text and any other text on its tokens.
+        transcripts: ids 1…V−2, from the recogniser's text and any other text on its tokens; read once.
         token_list: the student's, `<blank>` first and `<sos/eos>` last; the mask is one more id.
         held_out: transcripts whose loss chooses the step that is kept; none = the last step.
 
     Returns:
-        step kept, mean loss a masked token: `train_loss` (last interval), `held_out_loss`, and `parameters`.
+        step kept, mean loss a masked token: `train_loss` (last interval), `held_out_loss`; `parameters`; and
+        the numbers of `sentences` and `held_out_sentences`.
     """
     options, vocabulary = TeacherTraining.from_conf(teacher_conf), len(token_list)
     settings = bert_config(vocabulary, bert_conf)
-    data = [torch.tensor(tokens, dtype=torch.int64) for tokens in transcripts if len(tokens)]
-    if not data:
+    data, checks = IdRows(transcripts), IdRows(held_out)
+    if not len(data):
         raise InputError("the teacher has no transcript to learn from; give it text that is not empty")
-    checks = [torch.tensor(tokens, dtype=torch.int64) for tokens in held_out if len(tokens)]
-    for tokens in (*data, *checks):
-        if int(tokens.min()) < 1 or int(tokens.max()) >= vocabulary - 1:
-            raise InputError(
-                f"a transcript of the teacher has ids from {int(tokens.min())} to {int(tokens.max())}; its "
-                f"tokens are 1 to {vocabulary - 2}: was it made with another token list?"
-            )
+    for rows in (data, checks):
+        rows.check(1, vocabulary - 2)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         try:
@@ -136,12 +133,15 @@ def train_teacher(
             raise InputError(f"bert_conf: {error}") from error
         result = _fit(model, data, checks, options)
     save_teacher(model, token_list, directory)
-    return {**result, "parameters": sum(parameter.numel() for parameter in model.parameters())}
+    return {
+        **result,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "sentences": data.given,
+        "held_out_sentences": checks.given,
+    }
 
 
-def _fit(
-    model: BertForMaskedLM, data: list[Tensor], checks: list[Tensor], options: TeacherTraining
-) -> dict[str, Any]:
+def _fit(model: BertForMaskedLM, data: IdRows, checks: IdRows, options: TeacherTraining) -> dict[str, Any]:
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
@@ -166,7 +166,7 @@ def _fit(
             continue
         result["train_loss"], total, masked = total / masked, 0.0, 0
         logging.info("teacher step %d: loss %.4f a masked token", step, result["train_loss"])
-        if checks and (value := _held_out(model, checks, options, window)) < best:
+        if len(checks) and (value := _held_out(model, checks, options, window)) < best:
             best, kept = value, {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
             result |= {"step": step, "held_out_loss": best}
             logging.info("teacher step %d: best held-out loss so far, %.4f", step, best)
@@ -201,7 +201,7 @@ def masked_loss(
 
 
 @torch.no_grad()
-def _held_out(model: BertForMaskedLM, checks: list[Tensor], options: TeacherTraining, window: int) -> float:
+def _held_out(model: BertForMaskedLM, checks: IdRows, options: TeacherTraining, window: int) -> float:
     """Mean loss a masked token, always with the same masks."""
     model.eval()
     total, masked = 0.0, 0
@@ -213,19 +213,19 @@ def _held_out(model: BertForMaskedLM, checks: list[Tensor], options: TeacherTrai
     return total / masked
 
 
-def _endless(data: list[Tensor], options: TeacherTraining, window: int) -> Iterator[list[Tensor]]:
+def _endless(data: IdRows, options: TeacherTraining, window: int) -> Iterator[list[Tensor]]:
     """Batches of transcripts in random order, of like lengths; longer than the window, cut at random."""
     generator = mask_generator(options.seed, 0)
-    mean = sum(len(row) for row in data) / len(data)
-    pool = max(int(POOL * options.batch_tokens / mean), 1)
+    pool = max(int(POOL * options.batch_tokens * len(data) / data.tokens), 1)
     while True:
-        order = torch.randperm(len(data), generator=generator).tolist()
-        for start in range(0, len(order), pool):
+        order = torch.randperm(len(data), generator=generator)
+        for places in order.split(pool):
             rows = []
-            for place in order[start : start + pool]:
-                spare = max(len(data[place]) - window, 0)
+            for place in places.tolist():
+                row = data[place]
+                spare = max(len(row) - window, 0)
                 first = int(torch.randint(spare + 1, (1,), generator=generator)) if spare else 0
-                rows.append(data[place][first : first + window])
+                rows.append(row[first : first + window])
             batches = list(_cut(sorted(rows, key=len), options.batch_tokens))
             yield from (
                 batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()

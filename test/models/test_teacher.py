@@ -11,6 +11,7 @@ import transformers
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from espnet_sld.errors import InputError
+from espnet_sld.models.id_rows import IdRows
 from espnet_sld.models.soft_label_store import SoftLabelStore, SoftLabelWriter, teacher_identity
 from espnet_sld.models.soft_labels import soft_labels
 from espnet_sld.models.teacher import load_teacher, most_tokens
@@ -160,6 +161,7 @@ def test_the_embedded_teacher_learns_the_text_and_loads_as_any_other(trained):
     best = [label.ids[:, 0].tolist() == tokens for label, tokens in zip(labels, ECHOES, strict=False)]
     assert sum(best) >= 8
     assert not list(path.parent.glob(".*"))
+    assert (result["sentences"], result["held_out_sentences"]) == (len(ECHOES), 4)
 
 
 def test_training_the_teacher_twice_gives_the_same_weights(trained, tmp_path):
@@ -191,8 +193,19 @@ def test_a_teacher_of_another_token_list_is_refused(trained):
 def test_a_wrong_option_of_the_teacher_is_an_input_error(options, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train_teacher(ECHOES, LETTERS, tmp_path / "teacher", **options)
-    with pytest.raises(InputError, match="another token list"):
-        train_teacher([[7]], LETTERS, tmp_path / "teacher")
+    with pytest.raises(InputError, match=r"ids from 2 to 7; its tokens are 1 to 5: .*another token list"):
+        train_teacher([[2], [], [3, 2, 7], [8]], LETTERS, tmp_path / "teacher")
+    with pytest.raises(InputError, match="no transcript to learn from"):
+        train_teacher([[]], LETTERS, tmp_path / "teacher")
+
+
+def test_transcripts_in_one_array_are_the_transcripts():
+    given = [[3, 1], [], [2], list(range(1, 9))]
+    rows = IdRows(row for row in given)
+    assert [row.tolist() for row in rows] == [row for row in given if row]
+    assert (len(rows), rows.given, rows.tokens) == (3, 4, 11) and rows[0].dtype == torch.int64
+    assert len(IdRows([])) == 0
+    rows.check(1, 8)
 
 
 UTTERANCES = {
