@@ -80,14 +80,14 @@ stages() {
 
   if wanted 7 "train ${asr_exp}"; then
     makes "${expdir}" train.done.json "${asr_exp##*/}"
+    split_words more "${asr_args}"
     criterion=(); [ "${objective}" = own ] || criterion=(--criterion_conf "objective=${objective}")
     if [[ ${objective} == matched || ${objective} == ce_weighted ]]; then  # weights from counts on the training set
       derive=(python3 -m espnet_sld.bin.matched_weights --config "${asr_config}" --objective "${objective}"
-        --length_stats "${stats}/train/length_stats.json")
+        --length_stats "${stats}/train/length_stats.json" ${more[@]+--training_args "${more[@]}"})
       if [ "${dry_run}" = true ]; then run "${derive[@]}"; pairs=; else pairs=$("${derive[@]}"); fi
       for pair in ${pairs}; do criterion+=(--criterion_conf "${pair}"); done
     fi
-    split_words more "${asr_args}"
     [ "${dry_run}" = true ] || write_run_script "${asr_exp}/run.sh"
     machines=(); [ "${num_nodes}" = 1 ] || machines=(--num_nodes "${num_nodes}")
     run ${cuda_cmd} --gpu "${ngpu}" ${machines[@]+"${machines[@]}"} "${asr_exp}/train.log" python3 -m espnet_sld.bin.train \

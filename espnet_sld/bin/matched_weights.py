@@ -20,6 +20,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--objective", choices=("matched", "ce_weighted"), required=True, help="whose options"
     )
+    parser.add_argument(
+        "--training_args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last: more options of the training; a `--criterion_conf alpha=0.01` there counts before --config",
+    )
     return parser
 
 
@@ -29,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     import yaml
 
     from espnet_sld.criteria.smoothing import matched_smoothing
+    from espnet_sld.tasks.identity import read_pairs
 
     try:
         conf = yaml.safe_load(Path(args.config).read_text(encoding="utf-8")) or {}
@@ -40,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     except json.JSONDecodeError as error:
         raise InputError(f"{args.length_stats}: damaged ({error}); run stage 6 again") from None
     given = conf.get("criterion_conf") or {}
+    for option, value in read_pairs(args.training_args):
+        if option == "criterion_conf":
+            key, equals, one = value.partition("=")
+            given |= {key: yaml.safe_load(one)} if equals else yaml.safe_load(value) or {}
     utterances = stats["utterances"]
     weight, epsilon = matched_smoothing(
         alpha=float(given.get("alpha", 0.008)),  # float: YAML reads 8e-3 as text

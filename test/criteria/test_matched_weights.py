@@ -9,7 +9,7 @@ from espnet_sld.bin import matched_weights
 from espnet_sld.errors import InputError
 
 
-def options(capsys, tmp_path, objective="matched", **criterion):
+def options(capsys, tmp_path, objective="matched", training=(), **criterion):
     stats = {
         "utterances": 10,
         "speech": {"total": 720},
@@ -20,7 +20,8 @@ def options(capsys, tmp_path, objective="matched", **criterion):
     conf = "".join(f"  {key}: {value}\n" for key, value in criterion.items())
     (tmp_path / "train.yaml").write_text(f"criterion_conf:\n{conf}")
     args = ["--length_stats", tmp_path / "length_stats.json", "--config", tmp_path / "train.yaml"]
-    matched_weights.main([*map(str, args), "--objective", objective])
+    training = ["--training_args", *training] if training else []
+    matched_weights.main([*map(str, args), "--objective", objective, *training])
     return dict(line.split("=") for line in capsys.readouterr().out.split())
 
 
@@ -35,6 +36,13 @@ def test_weight_and_epsilon_follow_the_equations(capsys, tmp_path):
 
 def test_a_number_that_yaml_reads_as_text_is_the_number(capsys, tmp_path):
     assert options(capsys, tmp_path, alpha="8e-3") == options(capsys, tmp_path, alpha=0.008)
+
+
+@pytest.mark.parametrize("written", ["alpha=1e-2", "{alpha: 0.01, temperature: 1.0}"])
+def test_options_of_the_training_count_before_its_configuration(written, capsys, tmp_path):
+    training = ["--max_epoch", "3", "--criterion_conf", written, "--use_amp", "true"]
+    found = options(capsys, tmp_path, training=training, alpha=0.5, epsilon=0.2)
+    assert found == options(capsys, tmp_path, alpha=0.01, epsilon=0.2)
 
 
 def test_the_unsmoothed_control_has_the_weight_alone(capsys, tmp_path):
