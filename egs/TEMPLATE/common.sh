@@ -21,8 +21,9 @@ run() {
 # split_words ARRAY "text": the words of a text into an array; quotes keep spaces together.
 split_words() {
   local -n words=$1
-  mapfile -t words < <(xargs -r printf '%s\n' <<< "$2")  # an empty last word is one too
-  wait "$!" || die "$2: quotes do not match"
+  local lines
+  lines=$(xargs -r printf '%s\n' <<< "$2" && echo .) || die "$2: quotes do not match"
+  mapfile -t words < <(printf '%s' "${lines%.}")  # up to the dot, so that an empty last word is one too
 }
 
 # check_call WORD...: refuse what is left of a command line (a word without its --, a list without its quotes), and
