@@ -15,6 +15,7 @@ def test_a_word_that_is_no_option_is_refused_with_all_that_follows(copy_recipe, 
     assert done.returncode == 1 and "unexpected argument: -stop_stage 9" in done.stderr and not done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corpus", "system"), DRIVERS)
 def test_trainings_that_would_share_gpus_are_refused(copy_recipe, monkeypatch, corpus, system):
     recipe = copy_recipe(corpus, ["--dry_run", "true", "--stage", "99"], system)
@@ -66,6 +67,7 @@ def test_a_listed_run_keeps_every_word(repo_root, tmp_path):
     assert subprocess.run(printing, cwd=tmp_path, env=environment, capture_output=True).returncode
 
 
+@pytest.mark.slow
 def test_what_works_on_one_gpu_asks_for_one(copy_recipe):
     options = ["--dry_run", "true", "--ngpu", "4"]
     for system in ("discrete_asr", "lm_multitask"):  # ESPnet refuses to decode on several

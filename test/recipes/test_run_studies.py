@@ -24,6 +24,7 @@ def test_a_dry_run_names_every_step_and_writes_nothing(any_recipe):
     assert sorted(any_recipe.folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_both_kinds_of_dev_loss_are_trained_apart_and_drawn_together(copy_with_space):
     recipe = copy_with_space("fsdd", SCRIPT)
     done = recipe.run("--study", "table", "--dev_loss", "both", "--dry_run", "true")

@@ -57,6 +57,7 @@ def test_the_best_value_is_a_number_even_where_training_diverged():
     assert final_and_best(curve, larger_is_better=True)["best"] == 2.0
 
 
+@pytest.mark.slow
 def test_a_training_that_diverged_is_drawn(tmp_path):
     curve = Curve(np.arange(1, 7), np.array([3.0, 2.0, 1.0, np.nan, np.inf, 2.0]))
     lost = Curve(np.arange(1, 7), np.full(6, np.nan))

@@ -111,6 +111,7 @@ def test_experiments_are_compared_although_their_closest_captions_differ(dmlm, p
             assert bool(path) == (heard[utterance] != own[utterance])
 
 
+@pytest.mark.slow
 def test_models_with_several_tasks_are_averaged_over_seeds(small_tasks, fsdd_dir, tmp_path, pages):
     names = ("dmlm_x_seed1", "dmlm_x_seed2", "dmlm_y_seed1")
     folder = small_tasks.make_dmlm(tmp_path, fsdd_dir, names)

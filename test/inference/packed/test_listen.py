@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import soundfile
 
 from espnet_sld import Speech2Text
@@ -10,6 +11,7 @@ from espnet_sld.bin import listen
 from espnet_sld.files import read_table
 
 
+@pytest.mark.slow
 def test_what_was_heard_is_kept_and_no_model_is_loaded_again(packed, recipe, tmp_path, monkeypatch):
     out = tmp_path / "heard"
     command = ["--model", str(packed("plain")), "--data_dir", "dump/raw/org/test", "--out", str(out)]

@@ -48,6 +48,7 @@ def test_the_same_experiment_gives_the_same_bytes(recipe, packed, tmp_path):
     assert Pack.open(again).digest == Pack.open(first, cache_dir=tmp_path / "cache").digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "pieces", "bytes"])
 def test_a_pack_holds_no_pickle_and_no_path_of_the_machine(recipe, packed, name):
     found = contents(packed(name))
