@@ -168,7 +168,8 @@ stages() {
     split_words more "${vocoder_args}"
     run ${cuda_cmd} --gpu "${one_gpu}" "${vocoder}/train.log" python3 -m espnet_sld.bin.train_vocoder \
       --data_dir "${audio}" --units "$(raw "${train_dir}" "text.ts.${unit_suffix}")" --kmeans_dir "${kmeans_dir}" \
-      --out_dir "${vocoder}" --device "${device}" --allow_pipes "${allow_pipes}" --channels "${channels}" ${hifigan:+--hifigan "${hifigan}"} ${more[@]+"${more[@]}"}
+      --out_dir "${vocoder}" --device "${device}" --allow_pipes "${allow_pipes}" --channels "${channels}" \
+      ${hifigan:+--hifigan "${hifigan}"} ${more[@]+"${more[@]}"}
   fi
 
   if wanted 8 "listener" && [ -n "${tts_sets}" ] && [ -z "${listener}" ] && [ -n "${listener_config}" ]; then
