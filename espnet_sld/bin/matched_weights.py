@@ -24,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--training_args",
         nargs=argparse.REMAINDER,
         default=[],
-        help="last: more options of the training; a `--criterion_conf alpha=0.01` there counts before --config",
+        help="last: more options of the training; its `--criterion_conf alpha=0.01` counts before --config",
     )
     return parser
 

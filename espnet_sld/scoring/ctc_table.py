@@ -17,9 +17,9 @@ ROWS = {
     "ctc": "CTC",
     "interctc": "intermediate CTC",
     "aed": "with a decoder at the last layer",
-    "aed_kd": "the same, taught: conventional KD",
+    "aed_kd": "with a decoder at the last layer, taught: conventional KD",
     "interaed": "with decoders at intermediate layers too",
-    "interaed_kd": "the same, taught: interAED-KD",
+    "interaed_kd": "with decoders at intermediate layers too, taught: interAED-KD",
     "ctc_kd": "taught at the CTC's peaks",
 }
 BEAM = "ctc_beam"  # the models of row `ctc`, decoded by beam search with the LM

@@ -97,7 +97,7 @@ def _ctc_folder(folder: Path, members: Sequence[Experiment], tag: str) -> str:
         body.append(
             (
                 markup.text(row),
-                markup.text(_loss(row)),
+                markup.text(ROWS[row]),
                 markup.count(len(seeds)),
                 *((markup.text(wer_words(values)), values["mean"]) for values in cells),
                 *((real_time(value), value) for value in speeds),
@@ -110,12 +110,6 @@ def _ctc_folder(folder: Path, members: Sequence[Experiment], tag: str) -> str:
         "perhaps beside other work."
     )
     return markup.table(header, body, left=2, caption="Training losses") + markup.paragraph(note, "note")
-
-
-def _loss(row: str) -> str:
-    """A row's loss in words that stand alone: "the same, taught" says what it is the same as."""
-    words = ROWS[row]
-    return words.replace("the same", ROWS[row.removesuffix("_kd")]) if words.startswith("the same") else words
 
 
 def _mean_speed(members: Sequence[Experiment], tag: str, speed: str) -> float | None:
