@@ -87,19 +87,6 @@ training_inputs() {
   done
 }
 
-# ESPnet goes on from the checkpoint that is there, and returns at once from a finished one, whatever it was trained on:
-# `inputs` in the experiment says what that was. Another training is refused, as bin.train does.
-check_inputs() {
-  mkdir -p "${exp}"
-  training_inputs > "${exp}/inputs.tmp"
-  if [ ! -e "${exp}/inputs" ] && [ ! -e "${exp}/config.yaml" ]; then
-    mv "${exp}/inputs.tmp" "${exp}/inputs"
-  elif ! cmp -s "${exp}/inputs.tmp" "${exp}/inputs"; then
-    die "${exp}: a training$([ -e "${exp}/inputs" ] || echo " maybe") with other options or data; give --asr2_tag, or delete it"
-  fi
-  rm -f "${exp}/inputs.tmp"
-}
-
 # In a function, so that bash has read it all before it begins: the file may change while stages run.
 stages() {
   tokenise
@@ -129,7 +116,9 @@ stages() {
   if wanted 7 "ESPnet trains ${system}"; then
     makes "${expdir}" checkpoint.pth "${exp##*/}"
     split_words more "${asr2_args}"
-    [ "${dry_run}" = true ] || check_inputs
+    if [ "${dry_run}" != true ]; then
+      check_inputs "${exp}" "a training" "with other options or data" asr2_tag training_inputs
+    fi
     shape_files=()
     for name in "${shapes[@]}"; do
       shape_files+=(--train_shape_file "${stats}/train/${name}_shape" --valid_shape_file "${stats}/valid/${name}_shape")

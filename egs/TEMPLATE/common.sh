@@ -70,6 +70,21 @@ write_run_script() {
   mv "$1.tmp" "$1"
 }
 
+# check_inputs DIRECTORY WHAT OTHER TAG COMMAND: ESPnet goes on from the checkpoint that is there, and returns at once from
+# a finished one, whatever it was trained on. `inputs` in its directory keeps what COMMAND prints of that; a training that
+# follows from something else is refused, as bin.train does.
+check_inputs() {
+  local folder=$1 now=$1/inputs.tmp before=$1/inputs
+  mkdir -p "${folder}"
+  "$5" > "${now}"
+  if [ ! -e "${before}" ] && [ ! -e "${folder}/config.yaml" ]; then
+    mv "${now}" "${before}"
+  elif ! cmp -s "${now}" "${before}"; then
+    die "${folder}: $2$([ -e "${before}" ] || echo " maybe") $3; give --$4, or delete it"
+  fi
+  rm -f "${now}"
+}
+
 # wanted N "what": true if stage N is to run; announces it. What ran before it is over.
 wanted() {
   finish_stage

@@ -34,14 +34,7 @@ lm_inputs() {
 train_lm() {
   split_words more "${lm_args}"
   if [ "${dry_run}" != true ]; then
-    mkdir -p "${lm_exp}"
-    lm_inputs > "${lm_exp}/inputs.tmp"
-    if [ ! -e "${lm_exp}/inputs" ] && [ ! -e "${lm_exp}/config.yaml" ]; then
-      mv "${lm_exp}/inputs.tmp" "${lm_exp}/inputs"
-    elif ! cmp -s "${lm_exp}/inputs.tmp" "${lm_exp}/inputs"; then
-      die "${lm_exp}: an LM$([ -e "${lm_exp}/inputs" ] || echo " maybe") of other text or options; give --lm_tag, or delete it"
-    fi
-    rm -f "${lm_exp}/inputs.tmp"
+    check_inputs "${lm_exp}" "an LM" "of other text or options" lm_tag lm_inputs
     ! cmp -s "${lm_exp}/inputs" "${lm_exp}/finished" || return 0
   fi
   local text=${lm_stats}/train_text dev
