@@ -78,6 +78,13 @@ class Stamp:
         """What `write` stored (call only when fresh)."""
         return json.loads(self.path.read_text(encoding="utf-8"))["result"]
 
+    def withdraw(self) -> None:
+        """Call before outputs are replaced: after a kill, this stamp must not vouch for other ones.
+
+        Not earlier: what fails until then leaves the earlier outputs whole and their stamp right.
+        """
+        self.path.unlink(missing_ok=True)
+
     def write(self, **result: Any) -> None:
         """Record success; call after the outputs stand at their final names."""
         record = {

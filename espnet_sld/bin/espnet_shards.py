@@ -60,7 +60,7 @@ def split_keys(out_dir: Path, num_shards: int, keys: Path, model: Path, config: 
     stamp = decoding_stamp(out_dir, keys, model, config)
     if stamp.fresh():
         return False
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
     utterances = sorted(read_table(keys))
     if not 1 <= num_shards <= len(utterances):
         raise InputError(f"{keys}: {len(utterances)} utterances cannot go to {num_shards} jobs; change --nj")

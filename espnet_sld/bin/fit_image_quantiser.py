@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         seed=args.seed,
         device=args.device,
     )
-    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier quantiser whole
+    stamp.withdraw()
     quantiser.save(args.out_dir)
     stamp.write(**quantiser.info)
     logging.info(

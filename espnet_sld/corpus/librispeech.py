@@ -290,7 +290,7 @@ def prepare(
         sets[name] = combine([sets[set_name(part)] for part in parts])
     for name, data in sets.items():
         if not stamps[name].fresh():
-            stamps[name].path.unlink(missing_ok=True)  # after a kill it must not vouch for other tables
+            stamps[name].withdraw()
             data.write(data_dir / name)
             stamps[name].write(utterances=len(data))
     return sets

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from espnet_sld.errors import InputError
 from espnet_sld.images.quantiser import check_images, check_tokens, read_record
 from espnet_sld.stamps import file_digest
-from espnet_sld.units.frontends.arithmetic import find_device
+from espnet_sld.units.devices import find_device
 
 GROUPS = 4
 EPSILON = 0.1  # of the logit-Laplace likelihood: pixels 0 … 1 become ε … 1 − ε

@@ -10,6 +10,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write, write_json
 from espnet_sld.images.quantiser import RECORD, check_images, check_tokens, read_record
 from espnet_sld.stamps import file_digest
+from espnet_sld.units.devices import check_device
 from espnet_sld.units.kmeans import FitOptions, KMeans
 
 WEIGHTS = "codebook.safetensors"
@@ -64,10 +65,7 @@ class PatchKMeans:
         """
         from espnet_sld.units.kmeans_fit import fit
 
-        if device != "cpu":
-            from espnet_sld.units.frontends.arithmetic import find_device
-
-            find_device(device)
+        check_device(device)
         shape = images.shape[1:]
         if patch < 1 or shape[0] % patch or shape[1] % patch:
             raise InputError(f"--patch {patch}: must divide the images' {shape[0]} × {shape[1]} pixels")

@@ -68,7 +68,7 @@ def quantise(
     if stamp.fresh():
         logging.info("%s is up to date", path)
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
     tokens: dict[str, str] = {}
     used: set[int] = set()
     starts = range(0, len(files), batch)

@@ -82,7 +82,7 @@ def collect_shapes(
     )
     if stamp.fresh():
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
 
     lengths = {name: Lengths() for name in ("speech", "text", "sequence")}
     counts = dict.fromkeys(

@@ -77,7 +77,7 @@ def train_subword(
     stamp = Stamp(out_dir / "subword.done.json", inputs=inputs, options=options, outputs=outputs)
     if stamp.fresh():
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
 
     lines = longest = empty = 0
     with atomic_write(out_dir / "train.txt") as stream:

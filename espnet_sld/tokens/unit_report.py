@@ -83,7 +83,7 @@ def unit_report(
     )
     if stamp.fresh():
         return json.loads(outputs[0].read_text(encoding="utf-8"))
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
     report = {**made, "sets": {}}
     for name, paths, source in zip(names, files, durations, strict=True):
         use = UnitUse(num_clusters, tokenizer, unit_case, text_tokenizer, template, threads)

@@ -10,6 +10,7 @@ from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp, file_digest
+from espnet_sld.units.devices import check_device
 from espnet_sld.units.frontends.base import FrontEnd
 from espnet_sld.units.kmeans import KMeans, files_of
 from espnet_sld.units.source import Reading, audio_digest, audio_tables, stream_features
@@ -53,10 +54,7 @@ def extract_shard(
     """
     if not 1 <= shard <= num_shards:
         raise InputError(f"shard {shard} of {num_shards}: shards are counted from 1")
-    if reading.device != "cpu":
-        from espnet_sld.units.frontends.arithmetic import find_device
-
-        find_device(reading.device)
+    check_device(reading.device)
     kmeans = KMeans.load(kmeans_dir, num_clusters)
     if kmeans.info.get("frontend") != front_end.describe():
         raise InputError(

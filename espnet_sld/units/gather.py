@@ -129,7 +129,7 @@ def gather(
             out.write(f"{utterance} {' '.join(map(str, ids.tolist()))}\n")
             ts.write(f"{utterance} {ids_to_text(ids)}\n")
             rm.write(f"{utterance} {ids_to_text(joined)}\n")
-        stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier files whole
+        stamp.withdraw()
     _write(dump_dir / "utt2spk", (f"{utt} {data.utt2spk[utt]}" for utt in data.utterances))
     _write(dump_dir / "feats_type", ["raw"])
     if "utt2dur" in others:

@@ -11,6 +11,7 @@ from espnet_sld.corpus.data_dir import DataDir
 from espnet_sld.errors import InputError
 from espnet_sld.progress import track
 from espnet_sld.stamps import Stamp
+from espnet_sld.units.devices import check_device
 from espnet_sld.units.frontends.base import FrontEnd
 from espnet_sld.units.kmeans import FitOptions, KMeans, files_of
 from espnet_sld.units.sample import FrameSample, draw_hours
@@ -90,7 +91,7 @@ def fit_data_dir(
         "frames_seen": features.frames,
         "frontend_provenance": getattr(front_end, "provenance", {}),
     }
-    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier fit whole
+    stamp.withdraw()
     kmeans.save(out_dir)
     kmeans.export_mdl(mdl)
     stamp.write(inertia=kmeans.info["inertia"][-1], frames=kmeans.info["frames"])
@@ -158,10 +159,7 @@ def _fit_stream(features: _Set, options: FitOptions) -> KMeans:
 
 def _check(options: FitOptions, max_frames: int | None, hours: float) -> None:
     check_num_clusters(options.num_clusters)
-    if options.device != "cpu":  # now, not after a pass over the audio
-        from espnet_sld.units.frontends.arithmetic import find_device
-
-        find_device(options.device)
+    check_device(options.device)
     if min(options.max_iter, options.batch_size, options.n_init) < 1:
         raise InputError(
             f"max_iter {options.max_iter}, batch_size {options.batch_size}, n_init {options.n_init}: "

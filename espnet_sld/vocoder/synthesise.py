@@ -168,7 +168,7 @@ def synthesise(
     if stamp.fresh():
         logging.info("%s is up to date", out_dir)
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
     (out_dir / "wavs").mkdir(parents=True, exist_ok=True)
     data, empty, digest = DataDir({}, {}, utt2dur={}), [], hashlib.blake2b(digest_size=16)
     for utt in track(ids, len(ids), "speech"):

@@ -13,7 +13,7 @@ import torch
 from espnet_sld.errors import InputError
 from espnet_sld.files import atomic_write
 from espnet_sld.stamps import Stamp, file_digest
-from espnet_sld.units.frontends.arithmetic import find_device
+from espnet_sld.units.devices import check_device
 from espnet_sld.vocoder.mel import MelConf
 from espnet_sld.vocoder.samples import Pieces, Sample, load_samples
 from espnet_sld.vocoder.saved import RECORD, WEIGHTS, UnitVocoder
@@ -51,7 +51,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.frames, self.width, self.save_every) < 1:
             raise InputError(f"vocoder training: counts must be at least 1: {asdict(self)}")
-        find_device(self.device)
+        check_device(self.device)
         if self.seed < 0:
             raise InputError(f"vocoder training: seed {self.seed} must not be negative")
         if not self.learning_rate > 0 or not 0 <= self.speaker_dropout <= 1 or self.hours < 0:
@@ -104,7 +104,7 @@ def train_vocoder(
         "loss": curve,
         "units_digest": file_digest(units_file),
     }
-    stamp.path.unlink(missing_ok=True)  # what failed until here left the earlier vocoder whole
+    stamp.withdraw()
     vocoder.save(out_dir)
     stamp.write(**{name: vocoder.info[name] for name in ("utterances", "frames")}, last=curve[-1])
     (out_dir / STATE).unlink(missing_ok=True)

@@ -6,20 +6,10 @@ from contextlib import contextmanager
 import torch
 
 from espnet_sld.errors import InputError
+from espnet_sld.units.devices import find_device
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *AUTOCAST)
-
-
-def find_device(name: str) -> torch.device:
-    """The torch device of that name. Raises InputError if there is none."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"no device '{name}'; give cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {name}: torch sees no GPU; give cpu, or --ngpu 0 to a recipe")
-    return device
 
 
 class Arithmetic:
