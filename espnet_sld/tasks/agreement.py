@@ -29,6 +29,10 @@ class Agreement:
         dist.all_reduce(value, dist.ReduceOp.MAX, self.group)
         return int(value)
 
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        self.most(0)
+
     def gather(self, mine: Tensor) -> list[Tensor]:
         """Everyone's tensor (same shape, on the CPU), by rank."""
         if self.group is None:

@@ -143,7 +143,7 @@ class TrainingRecord:
                 f"{self.directory} holds a training with other options or data ({changed}); choose another "
                 "experiment (--asr_tag, --ctc_tag, --dmlm_tag), or delete that directory to train again"
             )
-        self.done.path.unlink(missing_ok=True)  # what is trained anew is not finished until it ends
+        self.done.withdraw()  # what is trained anew is not finished until it ends
         self.begun.write()
 
     def end(self) -> None:

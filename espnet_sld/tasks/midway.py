@@ -85,7 +85,7 @@ class Midway:
         Raises:
             StopTraining: a signal asked for it; the state is saved.
         """
-        self.step, self._figures = step, figures
+        self.goes_on(step, figures)
         self.saver.writer.check()
         answer = self.agreement.most(self._wish(step))
         if answer == SAVE:
@@ -113,7 +113,7 @@ class Midway:
 
     def _stop(self) -> None:
         self._save(background=False)
-        self.agreement.most(GO_ON)  # a process that left before it is saved would have the first one killed
+        self.agreement.wait()  # a process that left before it is saved would have the first one killed
         raise StopTraining(
             f"stopped on request ({_cause()}) after step {self.step} of epoch {self.epoch}: {_LATER}"
         )

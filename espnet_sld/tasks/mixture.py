@@ -162,8 +162,7 @@ def _shape_file(directory: Path, entry: DataSet, mixture: str) -> str:
     if not path.exists():
         raise InputError(f"{path}: no such file; {again}")
     measured = read_json(directory / "length_stats.json")
-    for key in ("portion", "portion_seed", "portion_group", "only"):
-        now = list(entry.portion) if key == "portion" else getattr(entry, key)
+    for key, now in entry.choice.items():
         if measured.get(key, now) != now:
             raise InputError(f"{path}: measured with {key} {measured[key]}, which is {now} now; {again}")
     return str(path)

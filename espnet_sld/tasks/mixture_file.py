@@ -50,6 +50,16 @@ class DataSet:
     portion_group: str = ANY_SPEED
     only: str | None = None
 
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What decides which utterances are used, as JSON values."""
+        return {
+            "only": self.only,
+            "portion": list(self.portion),
+            "portion_seed": self.portion_seed,
+            "portion_group": self.portion_group,
+        }
+
     def choose(self, utterances: Sequence[str]) -> list[str]:
         """The utterances of this portion, of which those that `only` fits: the same for all files with the
         same ids. Complements fit, whatever `only` is.

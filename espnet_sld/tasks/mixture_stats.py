@@ -54,10 +54,7 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
         "task": template.name,
         "task_name": task_name(template),
         "specials": list(template.specials),
-        "only": entry.only,
-        "portion": list(entry.portion),
-        "portion_seed": entry.portion_seed,
-        "portion_group": entry.portion_group,
+        **entry.choice,
         "limits": vars(limits),
         "vocabulary": preprocess.vocabulary.as_dict(),
         "tokenizers": {kind: tokenizer.describe() for kind, tokenizer in preprocess.tokenizers.items()},
@@ -66,7 +63,7 @@ def _collect(entry: DataSet, preprocess: SequencePreprocessor, out_dir: Path) ->
     stamp = Stamp(out_dir / "shapes.done.json", inputs=entry.files.values(), options=options, outputs=outputs)
     if stamp.fresh():
         return stamp.result()
-    stamp.path.unlink(missing_ok=True)
+    stamp.withdraw()
 
     tables = {field: read_table(path) for field, path in entry.files.items()}
     utterances = _common(tables, entry.files)

@@ -143,7 +143,7 @@ def run_epochs(
                 saver.average()
             spent = format_seconds(time.perf_counter() - start)
             logger.info("training finished after %d epochs, %s", reporter.get_epoch(), spent)
-        agreement.most(0)  # no process says "finished" before the averages stand
+        agreement.wait()  # no process says "finished" before the averages stand
     finally:
         saver.close()
         for writer in writers:

@@ -34,7 +34,11 @@ class Company:
             return list(self.said)
 
         return SimpleNamespace(
-            rank=rank, world=WORLD, gather=gather, most=lambda wish: max(gather(int(wish)))
+            rank=rank,
+            world=WORLD,
+            gather=gather,
+            most=lambda wish: max(gather(int(wish))),
+            wait=self.barrier.wait,
         )
 
 
