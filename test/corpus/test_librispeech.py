@@ -13,7 +13,6 @@ from espnet_sld.corpus.librispeech import PARTS, Selection, find
 from espnet_sld.corpus.repair import validate
 from espnet_sld.corpus.speed import speed_perturb
 from espnet_sld.errors import InputError
-from espnet_sld.stamps import Stamp
 
 SLICES = ["--train_parts", "train-clean-100", "--train_set", "train_clean_100", "--dev_parts", "test-other"]
 SLICES += ["--test_parts", "test-clean test-other"]
@@ -296,24 +295,6 @@ def test_a_second_run_changes_nothing_and_reads_no_audio(copy, tmp_path, monkeyp
     monkeypatch.setattr(soundfile, "SoundFile", None)
     run(copy, tmp_path / "data")
     assert state(tmp_path / "data") == before and capsys.readouterr().out == first
-
-
-def test_a_kill_between_tables_and_stamp_does_not_pass_them_off_as_the_earlier_ones(
-    copy, tmp_path, monkeypatch
-):
-    run(copy, tmp_path / "data")
-    write = Stamp.write
-
-    def killed(self, **result):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Stamp, "write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(copy, tmp_path / "data", *SLICES, "--case", "upper")
-    monkeypatch.setattr(Stamp, "write", write)
-    run(copy, tmp_path / "data")
-    for name in ("train_clean_100", "test_clean", "dev"):
-        assert all(text.islower() for text in DataDir.read(tmp_path / "data" / name).text.values())
 
 
 def test_what_changed_is_made_again_and_only_that(copy, tmp_path):
